@@ -1,0 +1,99 @@
+//! Whose an app database is.
+//!
+//! Written when the file is made or adopted and checked at every opening, so that a file of another
+//! app, another tenant or another time is told from the right one.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::{Database, Error, Result, Unfit, meta};
+
+/// What an app.db says of itself in `_streamhub_meta`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Unique to this database and its copies; the registry's pointer carries the same.
+    pub uuid: String,
+    /// The app's name.
+    pub name: String,
+    /// Whose app it is.
+    pub tenant: String,
+    /// The installation that made it.
+    pub installation: String,
+    /// Raised by every move.
+    pub generation: i64,
+    /// A random nonce for every adoption, restore and clone, oldest first: which copy is newer.
+    pub lineage: Vec<String>,
+}
+
+const UUID: &str = "uuid";
+const NAME: &str = "name";
+const TENANT: &str = "tenant";
+const INSTALLATION: &str = "installation";
+const GENERATION: &str = "generation";
+const LINEAGE: &str = "lineage";
+
+impl Identity {
+    /// The identity of an app database that is being made.
+    pub fn new(name: &str, tenant: &str, installation: &str) -> Self {
+        Self {
+            uuid: streamhub_engine::new_uuid(),
+            name: name.to_owned(),
+            tenant: tenant.to_owned(),
+            installation: installation.to_owned(),
+            generation: 0,
+            lineage: vec![streamhub_engine::new_uuid()],
+        }
+    }
+
+    /// Writes the identity, in the caller's transaction.
+    pub fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        meta::set(db, UUID, &self.uuid)?;
+        meta::set(db, NAME, &self.name)?;
+        meta::set(db, TENANT, &self.tenant)?;
+        meta::set(db, INSTALLATION, &self.installation)?;
+        meta::set(db, GENERATION, &self.generation.to_string())?;
+        meta::set(db, LINEAGE, &self.lineage.join(","))
+    }
+
+    /// Reads the identity of a database of ours; one that lacks a part is damaged.
+    pub fn read(db: &Database) -> Result<Self> {
+        let part = |key: &'static str| {
+            meta::get(db, key).of(db.path())?.ok_or_else(|| {
+                let detail = format!("it carries no {key}, although it is marked as an app database");
+                Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Foreign { detail } }
+            })
+        };
+        let generation = part(GENERATION)?;
+        Ok(Self {
+            uuid: part(UUID)?,
+            name: part(NAME)?,
+            tenant: part(TENANT)?,
+            installation: part(INSTALLATION)?,
+            generation: generation.parse().map_err(|_| Error::Unfit {
+                path: db.path().to_owned(),
+                unfit: Unfit::Foreign { detail: format!("its generation {generation:?} is no number") },
+            })?,
+            lineage: part(LINEAGE)?.split(',').map(str::to_owned).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamhub_engine::migrate::From;
+
+    use super::*;
+    use crate::schema::SCHEMA;
+
+    #[test]
+    fn an_identity_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("app.db");
+        let mut db = Database::build(&path).unwrap();
+        let identity = Identity::new("demo", "platform", "here");
+        SCHEMA.migrate(&mut db, From::Nothing, |tx| identity.write(tx).of(&path)).unwrap();
+        assert_eq!(Identity::read(&db).unwrap(), identity);
+        db.execute("DELETE FROM _streamhub_meta WHERE key = 'uuid'", []).unwrap();
+        assert!(Identity::read(&db).unwrap_err().to_string().contains("carries no uuid"));
+    }
+}

@@ -1,0 +1,8 @@
+//! What is inside an app's own database.
+//!
+//! The schema and the identity of an `app.db`. Nothing here can name the control database.
+
+pub mod schema;
+pub mod identity;
+
+pub use identity::Identity;

@@ -1,0 +1,14 @@
+//! The control plane: who, where and how much.
+//!
+//! One small database holds tenants, users, quotas, nodes and the pointers to the apps' own
+//! databases. One module per noun; nothing here knows what is inside an app.
+
+pub mod schema;
+pub mod db;
+pub mod apps;
+pub mod tenants;
+pub mod users;
+pub mod password;
+
+pub use db::Control;
+pub use tenants::TenantId;

@@ -1,0 +1,251 @@
+//! Where everything is: the data directory and the places in it.
+//!
+//! Finding the directory and naming what is in it is all that happens here; nothing is created
+//! before [`DataDir::create`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::app_id::AppId;
+use crate::durable;
+use crate::error::{Error, IoContext, Result, Unfit};
+
+/// A data directory that exists, by its canonical path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// No place for a data directory could be found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no data directory is configured; tried {}", tried.join(", "))]
+pub struct NoDataDir {
+    /// Every place that was tried and why it did not serve, in order.
+    pub tried: Vec<String>,
+}
+
+/// Finds the data directory's path: the flag, else `DATA_DIR`, `STATE_DIRECTORY`,
+/// `XDG_STATE_HOME/streamhub` and `HOME/.local/state/streamhub`; empty values are skipped.
+pub fn resolve(
+    flag: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> std::result::Result<PathBuf, NoDataDir> {
+    let mut tried = Vec::new();
+    if let Some(path) = flag {
+        if !path.as_os_str().is_empty() {
+            return Ok(path.to_owned());
+        }
+        tried.push("--data-dir (empty)".to_owned());
+    } else {
+        tried.push("--data-dir (not given)".to_owned());
+    }
+    let places = [
+        ("DATA_DIR", ""),
+        ("STATE_DIRECTORY", ""),
+        ("XDG_STATE_HOME", "streamhub"),
+        ("HOME", ".local/state/streamhub"),
+    ];
+    for (name, below) in places {
+        let Some(value) = env(name) else {
+            tried.push(format!("{name} (not set)"));
+            continue;
+        };
+        // systemd separates several state directories by colons; the first is the unit's own.
+        let path = match (name, value.to_str()) {
+            ("STATE_DIRECTORY", Some(text)) => PathBuf::from(text.split(':').next().unwrap_or_default()),
+            _ => PathBuf::from(value),
+        };
+        if path.as_os_str().is_empty() {
+            tried.push(format!("{name} (empty)"));
+        } else if !below.is_empty() && !path.is_absolute() {
+            tried.push(format!("{name} ({}, not an absolute path)", path.display()));
+        } else if below.is_empty() {
+            return Ok(path);
+        } else {
+            return Ok(path.join(below));
+        }
+    }
+    Err(NoDataDir { tried })
+}
+
+impl DataDir {
+    /// An existing data directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        match std::fs::canonicalize(path) {
+            Ok(root) if root.is_dir() => Ok(Self { root }),
+            Ok(_) => Err(Error::unfit(path, Unfit::NotAFile { kind: "file where a directory is needed" })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::unfit(path, Unfit::Missing))
+            }
+            Err(error) => Err(error).at(path, "open the data directory"),
+        }
+    }
+
+    /// A data directory that is created where it is missing, and made private where it is not.
+    pub fn create(path: &Path) -> Result<Self> {
+        durable::create_dir_all(path)?;
+        let found = Self::open(path)?;
+        if let Err(error) = durable::make_private(&found.root) {
+            tracing::warn!(path = %found.root.display(), %error, "others may enter the data directory");
+        }
+        Ok(found)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The control database of a new installation.
+    pub fn control_db(&self) -> PathBuf {
+        self.root.join("streamhub.db")
+    }
+
+    /// Where an older installation keeps its control database; it is used in place.
+    pub fn older_control_db(&self) -> PathBuf {
+        self.root.join("data/streamhub.db")
+    }
+
+    /// The sentinel file whose lock says who uses the directory.
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("streamhub.lock")
+    }
+
+    /// The settings file.
+    pub fn settings_file(&self) -> PathBuf {
+        self.root.join("streamhub.yaml")
+    }
+
+    /// The apps' credentials.
+    pub fn secrets_file(&self) -> PathBuf {
+        self.root.join("secrets.json")
+    }
+
+    /// Backups that this program makes of its own accord.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+
+    /// Copies of app databases from before their schema changed.
+    pub fn pre_migrate(&self) -> PathBuf {
+        self.backups().join("pre-migrate")
+    }
+
+    /// The directory of all apps.
+    pub fn apps(&self) -> PathBuf {
+        self.root.join("apps")
+    }
+
+    /// An app's places.
+    pub fn app(&self, id: &AppId) -> AppPlace {
+        AppPlace { dir: self.apps().join(id.as_str()), apps: self.apps(), id: id.clone() }
+    }
+
+    /// A path as people may see it: relative to the data directory where it lies inside.
+    pub fn shown<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+}
+
+/// The places of one app.
+#[derive(Clone, Debug)]
+pub struct AppPlace {
+    id: AppId,
+    apps: PathBuf,
+    dir: PathBuf,
+}
+
+impl AppPlace {
+    /// Whose places these are.
+    pub fn id(&self) -> &AppId {
+        &self.id
+    }
+
+    /// The app's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The app's database.
+    pub fn db(&self) -> PathBuf {
+        self.dir.join("app.db")
+    }
+
+    /// The app's configuration.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("config.yaml")
+    }
+
+    /// Whether the app's directory is there; something else in its place is an error.
+    pub fn exists(&self) -> Result<bool> {
+        match std::fs::symlink_metadata(&self.dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).at(&self.dir, "look at it"),
+            Ok(found) if found.is_dir() => Ok(true),
+            Ok(found) => {
+                let unfit = durable::not_a_file(&found.file_type())
+                    .unwrap_or(Unfit::NotAFile { kind: "file where the app's directory is needed" });
+                Err(Error::unfit(&self.dir, unfit))
+            }
+        }
+    }
+
+    /// Where files for this app are staged: on the filesystem of the app's own directory, so that a
+    /// rename puts them into service in one step.
+    pub fn staging(&self) -> Result<PathBuf> {
+        self.beside(".staging")
+    }
+
+    /// Where what is replaced or deleted is kept, on the filesystem of the app's own directory.
+    pub fn trash(&self) -> Result<PathBuf> {
+        self.beside(".trash")
+    }
+
+    fn beside(&self, name: &str) -> Result<PathBuf> {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).at(path, "look at it");
+        let own_mount = self.exists()? && device(&self.dir)? != device(&self.apps)?;
+        Ok(if own_mount { self.dir.join(name) } else { self.apps.join(name) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(flag: Option<&str>, env: &[(&str, &str)]) -> std::result::Result<PathBuf, NoDataDir> {
+        resolve(flag.map(Path::new), &|name| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_first_usable_place_wins() {
+        let all = [("DATA_DIR", "/d"), ("STATE_DIRECTORY", "/s:/t"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(resolved(Some("/f"), &all).unwrap(), Path::new("/f"));
+        assert_eq!(resolved(None, &all).unwrap(), Path::new("/d"));
+        assert_eq!(resolved(None, &all[1..]).unwrap(), Path::new("/s"));
+        assert_eq!(resolved(None, &all[2..]).unwrap(), Path::new("/x/streamhub"));
+        assert_eq!(resolved(None, &all[3..]).unwrap(), Path::new("/h/.local/state/streamhub"));
+    }
+
+    #[test]
+    fn empty_values_are_skipped_and_every_place_is_named() {
+        let error = resolved(Some(""), &[("DATA_DIR", ""), ("XDG_STATE_HOME", "relative")]).unwrap_err();
+        let text = error.to_string();
+        for part in ["--data-dir (empty)", "DATA_DIR (empty)", "STATE_DIRECTORY (not set)", "relative", "HOME (not set)"]
+        {
+            assert!(text.contains(part), "{text} lacks {part}");
+        }
+    }
+
+    #[test]
+    fn creation_makes_private_directories() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let data = DataDir::create(&path).unwrap();
+        assert_eq!(std::fs::metadata(data.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(DataDir::open(&dir.path().join("none")).is_err());
+    }
+}

@@ -1,0 +1,250 @@
+//! The one place where files and directories change.
+//!
+//! A change counts only once the file *and* the directory that names it are on the disk, so every
+//! function here returns after the fsyncs. Plain reads of databases do not belong here but to
+//! [`Unopened`](crate::Unopened).
+#![allow(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, RenameFlags, renameat2};
+
+use crate::error::{Error, IoContext, Result, Unfit};
+
+/// Permissions of a directory that only its owner may enter.
+pub const PRIVATE_DIR: u32 = 0o700;
+/// Permissions of a file that only its owner may read.
+pub const PRIVATE_FILE: u32 = 0o600;
+
+/// The directory that names `path`.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether anything has this name, a dangling symbolic link included.
+pub fn exists(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at(path, "look at it"),
+    }
+}
+
+/// Creates one directory, readable for its owner only; one that is there already is fine.
+pub fn create_dir(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
+        Ok(()) => sync_dir(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error).at(path, "create the directory"),
+    }
+}
+
+/// Creates a directory and those above it that are missing.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    if above != path {
+        create_dir_all(above)?;
+    }
+    create_dir(path)
+}
+
+/// Creates an empty file that must not exist yet, readable for its owner only.
+pub fn create_new(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_FILE)
+        .open(path)
+        .at(path, "create the file")
+}
+
+/// Opens the file for reading and writing, creating it where it is missing. For lock files only.
+pub(crate) fn open_or_create(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)
+        .at(path, "open the file")
+}
+
+/// Opens an existing file for reading, following no symbolic link and waiting for no FIFO.
+pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)
+}
+
+/// Reads a small regular file whole; more than `cap` bytes, a link, FIFO or directory is an error.
+pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
+    let found = fs::symlink_metadata(path).at(path, "read the file")?;
+    if let Some(kind) = not_a_file(&found.file_type()) {
+        return Err(Error::unfit(path, kind));
+    }
+    let file = open_existing(path).at(path, "read the file")?;
+    let mut bytes = Vec::new();
+    file.take(cap + 1).read_to_end(&mut bytes).at(path, "read the file")?;
+    if bytes.len() as u64 > cap {
+        let detail = format!("it is larger than {cap} bytes");
+        return Err(Error::unfit(path, Unfit::Mismatch { detail }));
+    }
+    Ok(bytes)
+}
+
+/// What stands in a file's place, where it is not a regular file.
+pub(crate) fn not_a_file(kind: &fs::FileType) -> Option<Unfit> {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_file() {
+        None
+    } else if kind.is_symlink() {
+        Some(Unfit::Symlink)
+    } else {
+        let kind = if kind.is_dir() {
+            "directory"
+        } else if kind.is_fifo() {
+            "FIFO"
+        } else if kind.is_socket() {
+            "socket"
+        } else {
+            "device"
+        };
+        Some(Unfit::NotAFile { kind })
+    }
+}
+
+/// Writes a whole small file: staged beside it, synced, renamed over it.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
+    let staged = PathBuf::from(staged);
+    let written = (|| {
+        let mut file = create_new(&staged)?;
+        file.write_all(bytes).at(&staged, "write the file")?;
+        file.sync_all().at(&staged, "sync the file")?;
+        fs::rename(&staged, path).at(path, "rename the file")
+    })();
+    if written.is_err() {
+        // The staged file is ours alone; the error that matters is the first one.
+        let _ = fs::remove_file(&staged);
+    }
+    written?;
+    sync_dir(parent(path))
+}
+
+/// Syncs a directory: the names in it are then on the disk.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).at(path, "open the directory")?.sync_all().at(path, "sync the directory")
+}
+
+/// Gives a file another name, replacing what has that name; both directories are synced.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).at(to, "rename the file")?;
+    sync_parents(from, to)
+}
+
+/// Gives a file another name that must be free; both directories are synced.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    match renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Err(nix::Error::EEXIST) => return Err(Error::unfit(to, Unfit::Exists)),
+        other => other.at(to, "rename the file")?,
+    }
+    sync_parents(from, to)
+}
+
+fn sync_parents(from: &Path, to: &Path) -> Result<()> {
+    sync_dir(parent(to))?;
+    if parent(from) != parent(to) {
+        sync_dir(parent(from))?;
+    }
+    Ok(())
+}
+
+/// Removes a file; one that is not there is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_dir(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).at(path, "remove the file"),
+    }
+}
+
+/// Removes a directory with all that is in it; one that is not there is fine.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => sync_dir(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).at(path, "remove the directory"),
+    }
+}
+
+/// Takes the rights of group and others away, where any are there.
+///
+/// Someone else's file stays as it is: only its owner could change that, and the caller may warn.
+pub fn make_private(path: &Path) -> Result<()> {
+    let mode = fs::symlink_metadata(path).at(path, "look at it")?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o700)).at(path, "take others' rights away")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_is_private_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(read_capped(&path, 3).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE_FILE);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a staged file was left behind");
+    }
+
+    #[test]
+    fn a_write_that_cannot_be_finished_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::create_dir(&path).unwrap();
+        assert!(write(&path, b"x").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn rename_new_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        write(&a, b"a").unwrap();
+        write(&b, b"b").unwrap();
+        assert!(matches!(rename_new(&a, &b), Err(Error::Unfit { unfit: Unfit::Exists, .. })));
+        assert_eq!(read_capped(&b, 9).unwrap(), b"b");
+    }
+
+    #[test]
+    fn only_small_regular_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"four").unwrap();
+        assert!(read_capped(&path, 3).unwrap_err().to_string().contains("larger than 3 bytes"));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(read_capped(&link, 9), Err(Error::Unfit { unfit: Unfit::Symlink, .. })));
+        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read_capped(&dir.path().join("fifo"), 9).unwrap_err().to_string().contains("FIFO"));
+    }
+}

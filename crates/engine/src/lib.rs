@@ -1,0 +1,40 @@
+//! How a file is kept.
+//!
+//! The storage engine under StreamHub: where the data directory is, who may use it, and how a
+//! `SQLite` file is judged, opened, migrated, copied and put into service without ever losing a
+//! row. It blocks and knows no async runtime, and it knows nothing of tenants, streams or HTTP.
+//!
+//! A file passes through these modules in this order: [`data_dir`] names it, [`filesystem`] and
+//! [`lock`] decide whether it may be used at all, [`unopened`] looks at it without opening it,
+//! [`judge`] says whose it is, [`connect`] opens it, [`migrate`] brings its schema up to date,
+//! [`snapshot`] copies it and [`install`] puts a copy into its place.
+
+pub mod app_id;
+pub mod data_dir;
+pub mod error;
+pub mod database_url;
+pub mod filesystem;
+pub mod lock;
+pub mod durable;
+pub mod unopened;
+pub mod header;
+pub mod judge;
+pub mod connect;
+pub mod meta;
+pub mod migrate;
+pub mod reshape;
+pub mod snapshot;
+pub mod install;
+pub mod time;
+pub mod names;
+
+pub use app_id::AppId;
+pub use connect::Database;
+pub use data_dir::DataDir;
+pub use error::{Error, Fault, Result, Unfit};
+pub use unopened::Unopened;
+
+/// A new random identity, in lower-case hexadecimal with hyphens.
+pub fn new_uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}

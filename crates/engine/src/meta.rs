@@ -1,0 +1,31 @@
+//! `_streamhub_meta`: what a database says of itself, as keys and values.
+//!
+//! The table is the older system's; its keys and ours live side by side. A marker is written in the
+//! same transaction as the rows that it speaks for.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use crate::time;
+
+/// The value of a key, where it is there.
+pub fn get(db: &Connection, key: &str) -> Result<Option<String>> {
+    db.prepare_cached("SELECT value FROM _streamhub_meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
+}
+
+/// Sets a key.
+pub fn set(db: &Connection, key: &str, value: &str) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO _streamhub_meta (key, value, updated_at) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+    )?
+    .execute(params![key, value, time::now()])
+    .map(drop)
+}
+
+/// Gives a key another name, keeping value and time; a key of that name that is there already stays.
+pub fn rename(db: &Connection, from: &str, to: &str) -> Result<()> {
+    db.execute("UPDATE OR IGNORE _streamhub_meta SET key = ?2 WHERE key = ?1", [from, to]).map(drop)
+}

@@ -1,0 +1,377 @@
+//! An app's own `config.yaml`.
+//!
+//! The file is kept as the tree that it is, so that keys of other programs survive a rewrite; a
+//! table says which keys are known and of what type. Values of secrets stay in here: what is shown
+//! is [`AppConfig::masked`]. Writing is not done here.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use serde_yaml::{Mapping, Value as Yaml};
+
+use crate::secrets::{MASK, mask_url};
+use crate::yaml::{self, YamlError};
+
+/// The configuration of one app.
+#[derive(Clone)]
+pub struct AppConfig {
+    tree: Mapping,
+    durability: Durability,
+}
+
+/// When an app's acknowledged writes are on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Before they are acknowledged.
+    #[default]
+    Full,
+    /// At the next checkpoint: a power cut can take the last ones back.
+    Normal,
+}
+
+/// A key that names a secret, which is kept elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// The key, such as `s3.secret_key_env`.
+    pub key: String,
+    /// The secret's name in the environment or in `secrets.json`.
+    pub name: String,
+}
+
+/// Why an app's configuration cannot be used. No message shows a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppConfigError {
+    /// The file cannot be read, or is not YAML that is accepted.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// The file holds nothing, a list or a single value.
+    #[error("{}: it does not hold keys and values", path.display())]
+    NotAMapping {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A known key with a value of another type.
+    #[error("{}: {key} must be {expected}", path.display())]
+    BadValue {
+        /// The file.
+        path: PathBuf,
+        /// The key, such as `recording.enabled`.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Flag,
+    Number,
+    Texts,
+    /// A list of sections where its `[]` is known too, otherwise of anything.
+    List,
+    Section,
+    Durability,
+}
+
+/// The known keys; `[]` stands for each item of a list.
+#[rustfmt::skip]
+const KNOWN: &[(Kind, &[&str])] = &[
+    (Kind::Text, &[
+        "name", "display_name", "room_prefix",
+        "recording.mode", "recording.layout", "recording.local_dir",
+        "s3.provider", "s3.bucket", "s3.region", "s3.endpoint", "s3.prefix", "s3.public_url",
+        "s3.access_key_env", "s3.secret_key_env",
+        "webrtc.layers[].name", "transcoding.encoding", "callbacks.url", "callbacks.secret",
+        "mqtt.url", "mqtt.username", "mqtt.password_env", "mqtt.topic_prefix", "mqtt.logs.level",
+    ]),
+    (Kind::Flag, &[
+        "recording.enabled", "recording.delete_local_after_upload", "s3.force_path_style", "webrtc.adaptive",
+        "rtmp.enabled", "rtmp.transcode", "transcoding.enabled", "transcoding.vod_adaptive",
+        "mqtt.enabled", "mqtt.tls", "mqtt.logs.enabled", "latency_alert.enabled",
+        "features.rtmp_password", "features.viewer_counter", "features.chat", "features.reactions",
+        "features.hidden_qc", "features.adaptive_player", "features.public_playback",
+    ]),
+    (Kind::Number, &[
+        "recording.split_minutes", "recording.snapshot_seconds", "webrtc.layers[].height", "mqtt.qos",
+        "latency_alert.threshold_ms", "latency_alert.cooldown_seconds", "latency_alert.interval_seconds",
+    ]),
+    (Kind::Texts, &["mqtt.events"]),
+    (Kind::List, &["webrtc.layers", "transcoding.vod_renditions"]),
+    (Kind::Section, &[
+        "recording", "s3", "webrtc", "rtmp", "transcoding", "callbacks", "mqtt", "mqtt.logs", "latency_alert",
+        "features", "webrtc.layers[]",
+    ]),
+    (Kind::Durability, &["durability"]),
+];
+
+impl AppConfig {
+    /// Reads the file at `path`. An empty file is an error, because an interrupted write looks like that.
+    pub fn read(path: &Path) -> Result<Self, AppConfigError> {
+        Self::of(yaml::read(path)?, path)
+    }
+
+    /// Reads `text`, which came from `path`.
+    pub fn from_text(text: &str, path: &Path) -> Result<Self, AppConfigError> {
+        Self::of(yaml::from_str(text, path)?, path)
+    }
+
+    fn of(content: Yaml, path: &Path) -> Result<Self, AppConfigError> {
+        let path = || path.to_owned();
+        let Yaml::Mapping(tree) = content else { return Err(AppConfigError::NotAMapping { path: path() }) };
+        let durability = match tree.get("durability").and_then(Yaml::as_str) {
+            Some("normal") => Durability::Normal,
+            _ => Durability::Full,
+        };
+        let mut bad = None;
+        visit(&tree, "", &mut |key, value| {
+            let kind = known(key)?;
+            // A key without a value is not set.
+            if !(value.is_null() || kind.fits(value)) && bad.is_none() {
+                bad = Some(AppConfigError::BadValue {
+                    path: path(),
+                    key: key.to_owned(),
+                    expected: kind.name(),
+                });
+            }
+            Some(())
+        });
+        bad.map_or(Ok(Self { tree, durability }), Err)
+    }
+
+    /// When acknowledged writes are on the disk; `full` where the file does not say.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The keys that this program does not know, such as `features.teleport`, in the order of the file.
+    pub fn unknown_keys(&self) -> Vec<String> {
+        let mut unknown = Vec::new();
+        visit(&self.tree, "", &mut |key, _| match known(key) {
+            Some(Kind::List) => known(&format!("{key}[]")).map(|_| ()),
+            Some(_) => Some(()),
+            // What is below an unknown key is not listed one by one, nor the same key of each item.
+            None => {
+                unknown.push(key.to_owned());
+                None
+            }
+        });
+        unknown.dedup();
+        unknown
+    }
+
+    /// The names of the secrets that this configuration refers to.
+    pub fn secret_refs(&self) -> Vec<SecretRef> {
+        let mut refs = Vec::new();
+        visit(&self.tree, "", &mut |key, value| {
+            if let (true, Some(name)) =
+                (key.ends_with("_env"), value.as_str().filter(|name| !name.is_empty()))
+            {
+                refs.push(SecretRef { key: key.to_owned(), name: name.to_owned() });
+            }
+            Some(())
+        });
+        refs
+    }
+
+    /// The whole configuration, with `***` for each secret that is set and for passwords in URLs.
+    pub fn masked(&self) -> Json {
+        mask_mapping(&self.tree)
+    }
+}
+
+impl std::fmt::Debug for AppConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AppConfig({})", self.masked())
+    }
+}
+
+impl AppConfigError {
+    /// What a person can do about it.
+    pub fn way_out(&self) -> Option<String> {
+        match self {
+            Self::Yaml(error) => error.way_out(),
+            Self::NotAMapping { .. } => {
+                Some("restore the file from a backup, or write `name: APP` into it".to_owned())
+            }
+            Self::BadValue { key, .. } => Some(format!("correct {key}, or remove it")),
+        }
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "a text (in quotes where it looks like a number)",
+            Self::Flag => "true or false",
+            Self::Number => "a number, 0 or more",
+            Self::Texts => "a list of texts",
+            Self::List => "a list",
+            Self::Section => "keys and values",
+            Self::Durability => "full or normal",
+        }
+    }
+
+    fn fits(self, value: &Yaml) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Flag => value.is_bool(),
+            Self::Number => value.as_f64().is_some_and(|number| number.is_finite() && number >= 0.0),
+            Self::Texts => value.as_sequence().is_some_and(|items| items.iter().all(Yaml::is_string)),
+            Self::List => value.is_sequence(),
+            Self::Section => value.is_mapping(),
+            Self::Durability => matches!(value.as_str(), Some("full" | "normal")),
+        }
+    }
+}
+
+fn known(key: &str) -> Option<Kind> {
+    KNOWN.iter().find(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind)
+}
+
+/// Calls `see` with each key and item; where it answers `None`, what is below is left out.
+fn visit(tree: &Mapping, above: &str, see: &mut impl FnMut(&str, &Yaml) -> Option<()>) {
+    for (key, value) in tree {
+        visit_value(value, &below(above, key), see);
+    }
+}
+
+fn visit_value(value: &Yaml, key: &str, see: &mut impl FnMut(&str, &Yaml) -> Option<()>) {
+    if see(key, value).is_none() {
+        return;
+    }
+    match value {
+        Yaml::Mapping(tree) => visit(tree, key, see),
+        Yaml::Sequence(items) => {
+            // Single values in a list have no keys of their own.
+            let collections = items.iter().filter(|item| item.is_mapping() || item.is_sequence());
+            collections.for_each(|item| visit_value(item, &format!("{key}[]"), see));
+        }
+        _ => {}
+    }
+}
+
+fn below(above: &str, key: &Yaml) -> String {
+    let key = key_text(key);
+    // A key with a dot in it must not look like a key of a section.
+    let key = if key.contains(['.', '[']) { format!("{key:?}") } else { key };
+    if above.is_empty() { key } else { format!("{above}.{key}") }
+}
+
+fn key_text(key: &Yaml) -> String {
+    match key {
+        Yaml::String(key) => key.clone(),
+        Yaml::Bool(key) => key.to_string(),
+        Yaml::Number(key) => key.to_string(),
+        _ => "null".to_owned(),
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    // The bare names too: masking one too many shows nothing that should be hidden.
+    ["secret", "password"].contains(&key.as_str())
+        || ["_secret", "_password", "_key"].iter().any(|end| key.ends_with(end))
+}
+
+fn mask_mapping(tree: &Mapping) -> Json {
+    let entries = tree.iter().map(|(key, value)| {
+        let key = key_text(key);
+        let is_set = !value.is_null() && value.as_str() != Some("");
+        let shown = if is_set && is_secret(&key) { MASK.into() } else { mask_value(value) };
+        (key, shown)
+    });
+    Json::Object(entries.collect())
+}
+
+fn mask_value(value: &Yaml) -> Json {
+    match value {
+        Yaml::Mapping(tree) => mask_mapping(tree),
+        Yaml::Sequence(items) => items.iter().map(mask_value).collect(),
+        Yaml::String(text) => mask_url(text).into(),
+        other => serde_json::to_value(other).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const EXAMPLE: &str = "\
+name: demo
+recording: {enabled: true, local_dir: recordings, split_minutes: 0}
+s3: {bucket: '', access_key_env: S3_KEY, secret_key_env: S3_SECRET, signing_key: k1}
+webrtc: {layers: [{name: high, height: 720}, {name: low, height: 240}]}
+transcoding: {vod_renditions: [{height: 480}]}
+callbacks: {url: 'https://u:hunter2@h/x', secret: hunter2}
+mqtt: {password_env: '', events: [all], broker_password: hunter2}
+durability: normal
+";
+
+    fn parsed(text: &str) -> Result<AppConfig, AppConfigError> {
+        AppConfig::from_text(text, Path::new("config.yaml"))
+    }
+
+    #[test]
+    fn secrets_are_masked_and_references_listed() {
+        let config = parsed(EXAMPLE).unwrap();
+        let masked = config.masked();
+        assert_eq!(masked["callbacks"], json!({"url": "https://u:***@h/x", "secret": "***"}));
+        assert_eq!(masked["s3"]["signing_key"], "***");
+        assert_eq!(masked["s3"]["secret_key_env"], "S3_SECRET");
+        assert_eq!(masked["webrtc"]["layers"][1]["height"], 240);
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let refs: Vec<_> = config.secret_refs().into_iter().map(|it| (it.key, it.name)).collect();
+        let expected = [("s3.access_key_env", "S3_KEY"), ("s3.secret_key_env", "S3_SECRET")];
+        assert_eq!(refs, expected.map(|(key, name)| (key.to_owned(), name.to_owned())));
+        // A secret that is not set is shown as such, and a section is hidden whole.
+        let masked = parsed("callbacks: {secret: ''}\nx: {api_key: {a: hunter2}}").unwrap().masked();
+        assert_eq!(masked, json!({"callbacks": {"secret": ""}, "x": {"api_key": "***"}}));
+    }
+
+    #[test]
+    fn unknown_keys_are_kept_and_named() {
+        assert_eq!(parsed(EXAMPLE).unwrap().unknown_keys(), ["s3.signing_key", "mqtt.broker_password"]);
+        let config = parsed(
+            "a: {b: 1}\nrecording.enabled: x\nwebrtc: {layers: [{fps: 1}, {fps: 2}], x: 1}\n2: y\nrtmp: {enabled: false}",
+        )
+        .unwrap();
+        let unknown = ["a", "\"recording.enabled\"", "webrtc.layers[].fps", "webrtc.x", "2"];
+        assert_eq!(config.unknown_keys(), unknown);
+        assert_eq!(config.masked()["a"], json!({"b": 1}));
+    }
+
+    #[test]
+    fn durability_is_full_unless_it_says_otherwise() {
+        assert_eq!(parsed(EXAMPLE).unwrap().durability(), Durability::Normal);
+        for text in ["name: a", "durability: full", "durability:"] {
+            assert_eq!(parsed(text).unwrap().durability(), Durability::Full);
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_named_without_the_value() {
+        for (text, key) in [
+            ("name: 24", "name"),
+            ("recording: {enabled: 'hunter2'}", "recording.enabled"),
+            ("recording: hunter2", "recording"),
+            ("recording: {split_minutes: -1}", "recording.split_minutes"),
+            ("latency_alert: {threshold_ms: .inf}", "latency_alert.threshold_ms"),
+            ("callbacks: {secret: [hunter2]}", "callbacks.secret"),
+            ("mqtt: {events: [1]}", "mqtt.events"),
+            ("webrtc: {layers: [{height: hunter2}]}", "webrtc.layers[].height"),
+            ("webrtc: {layers: {}}", "webrtc.layers"),
+            ("durability: hunter2", "durability"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("config.yaml: {key} must be ")), "{error}");
+            assert!(!format!("{error} {error:?} {:?}", error.way_out()).contains("hunter2"));
+        }
+        for text in ["", "- a", "text", "# a comment"] {
+            assert!(matches!(parsed(text), Err(AppConfigError::NotAMapping { .. })), "{text:?}");
+        }
+        assert!(matches!(AppConfig::read(Path::new("no/such/config.yaml")), Err(AppConfigError::Yaml(_))));
+    }
+}

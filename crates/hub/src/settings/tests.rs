@@ -1,0 +1,160 @@
+//! Tests of the settings: order, files, and what a bad value's message says.
+#![allow(clippy::disallowed_methods, reason = "the tests put files in place")]
+
+use super::*;
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn in_file(text: &str) -> Result<Settings, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("streamhub.yaml");
+    std::fs::write(&path, text).unwrap();
+    Settings::load(Overrides::default(), &no_env, Some(FileSource::Named(path)))
+}
+
+fn in_env(name: &'static str, value: &'static str) -> Result<Settings, SettingsError> {
+    let env = |asked: &str| (asked == name).then(|| value.to_owned());
+    Settings::load(Overrides::default(), &env, None)
+}
+
+#[test]
+fn defaults() {
+    let settings = Settings::load(Overrides::default(), &no_env, None).unwrap();
+    assert_eq!(settings.listen.value, "127.0.0.1:3020".parse().unwrap());
+    assert!(!settings.allow_volatile.value);
+    assert_eq!(settings.log_format.value, LogFormat::Text);
+    assert_eq!(settings.pre_migrate_keep_days.value, 7);
+    assert_eq!(settings.shutdown_grace_seconds.value, 10);
+    assert_eq!(settings.database_url.value, ControlDatabase::InDataDir);
+    let entries = settings.entries();
+    assert!(entries.iter().all(|entry| entry.source == Source::Default));
+    assert_eq!(entries.iter().map(|entry| entry.key).collect::<Vec<_>>(), KEYS);
+}
+
+#[test]
+fn flag_then_environment_then_file_then_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("streamhub.yaml");
+    std::fs::write(&path, "listen: 0.0.0.0:1\npre_migrate_keep_days: 1\nlog_format: json\nallow_volatile:\n")
+        .unwrap();
+    let flags = Overrides { listen: Some("0.0.0.0:3".parse().unwrap()), ..Overrides::default() };
+    let env = |name: &str| match name {
+        "STREAMHUB_LISTEN" => Some("0.0.0.0:2".to_owned()),
+        "STREAMHUB_PRE_MIGRATE_KEEP_DAYS" => Some("2".to_owned()),
+        "STREAMHUB_LOG_FORMAT" => Some(String::new()),
+        _ => None,
+    };
+    let settings = Settings::load(flags, &env, Some(FileSource::InDataDir(path.clone()))).unwrap();
+    assert_eq!(settings.listen.value.port(), 3);
+    assert_eq!(settings.listen.source, Source::Flag("--listen"));
+    assert_eq!(settings.pre_migrate_keep_days.value, 2);
+    assert_eq!(settings.pre_migrate_keep_days.source, Source::Env("STREAMHUB_PRE_MIGRATE_KEEP_DAYS".into()));
+    assert_eq!(settings.log_format.value, LogFormat::Json, "an empty variable is skipped");
+    assert_eq!(settings.log_format.source, Source::File(path));
+    assert_eq!(settings.allow_volatile.source, Source::Default, "a key without a value sets nothing");
+    assert_eq!(settings.shutdown_grace_seconds.source, Source::Default);
+}
+
+#[test]
+fn every_variable_is_named_after_its_key_except_one() {
+    for key in KEYS {
+        let variable = format!("STREAMHUB_{}", key.to_uppercase());
+        let env = |name: &str| (name == variable).then(|| "?".to_owned());
+        let loaded = Settings::load(Overrides::default(), &env, None);
+        // A question mark is no value of any type here, so reading the variable shows.
+        assert_eq!(loaded.is_err(), *key != "database_url", "{variable}");
+    }
+}
+
+#[test]
+fn a_bad_value_says_key_value_origin_and_what_is_accepted() {
+    for (loaded, parts) in [
+        (in_env("STREAMHUB_LISTEN", "3020"), ["STREAMHUB_LISTEN", "listen", "\"3020\"", "127.0.0.1:3020"]),
+        (
+            in_env("STREAMHUB_ALLOW_VOLATILE", "maybe"),
+            ["environment", "allow_volatile", "\"maybe\"", "true or false"],
+        ),
+        (in_env("STREAMHUB_LOG_FORMAT", "xml"), ["environment", "log_format", "\"xml\"", "text or json"]),
+        (
+            in_file("shutdown_grace_seconds: -1"),
+            ["streamhub.yaml", "shutdown_grace", "\"-1\"", "whole number"],
+        ),
+        (in_file("pre_migrate_keep_days: 1.5"), ["streamhub.yaml", "keep_days", "\"1.5\"", "whole number"]),
+        (in_file("listen: [a]"), ["streamhub.yaml", "listen", "a list", "single value"]),
+        (in_env("STREAMHUB_LISTEN", "\u{fffd}"), ["STREAMHUB_LISTEN", "listen", "", "UTF-8"]),
+    ] {
+        let error = loaded.unwrap_err();
+        for part in parts {
+            assert!(error.to_string().contains(part), "{error} does not say {part}");
+        }
+        assert!(error.way_out().is_some());
+    }
+}
+
+#[test]
+fn booleans_as_people_write_them() {
+    for (text, value) in
+        [("1", true), ("true", true), ("YES", true), ("on", true), ("0", false), ("Off", false)]
+    {
+        assert_eq!(in_env("STREAMHUB_ALLOW_VOLATILE", text).unwrap().allow_volatile.value, value);
+    }
+    assert!(in_file("allow_volatile: true").unwrap().allow_volatile.value);
+    assert!(in_file("allow_volatile: 1").unwrap().allow_volatile.value);
+}
+
+#[test]
+fn the_control_database_can_be_elsewhere_and_no_password_is_shown() {
+    let settings = in_env("DATABASE_URL", "file:/x/my%20c.db?mode=rw").unwrap();
+    let ControlDatabase::At(place) = &settings.database_url.value else { panic!("{settings:?}") };
+    assert_eq!(place.path, Path::new("/x/my c.db"));
+    let shown = settings.entries().into_iter().find(|entry| entry.key == "database_url").unwrap();
+    assert_eq!(shown.value, "sqlite:/x/my c.db?mode=rw");
+    assert_eq!(shown.source, Source::Env("DATABASE_URL".into()));
+
+    for url in ["postgres://u:hunter2@h/db", "postgres://h/db?password=hunter2", "file:x?key=hunter2"] {
+        let error = in_env("DATABASE_URL", url).unwrap_err();
+        let shown = format!("{error} {error:?} {}", error.way_out().unwrap());
+        assert!(shown.contains("DATABASE_URL") && !shown.contains("hunter2"), "{shown}");
+    }
+    let error = in_env("DATABASE_URL", "postgres://u:p@h/db").unwrap_err();
+    assert!(error.to_string().ends_with("a PostgreSQL control database is not built yet"), "{error}");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_one() {
+    for (key, expected) in [
+        ("listn", Some("listen")),
+        ("allow-volatile", Some("allow_volatile")),
+        ("Log_Format", Some("log_format")),
+        ("grace", None),
+        ("colour", None),
+    ] {
+        match in_file(&format!("{key}: 1")).unwrap_err() {
+            SettingsError::UnknownKey { key: named, nearest, .. } => {
+                assert_eq!((named.as_str(), nearest), (key, expected));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let error = in_file("colour: 1").unwrap_err();
+    assert!(error.way_out().unwrap().contains("shutdown_grace_seconds"), "all keys are listed");
+    assert!(matches!(in_file("1: 2"), Err(SettingsError::UnknownKey { .. })));
+}
+
+#[test]
+fn files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("streamhub.yaml");
+    let load = |file| Settings::load(Overrides::default(), &no_env, Some(file));
+    assert!(load(FileSource::InDataDir(path.clone())).is_ok());
+    assert!(load(FileSource::Named(path.clone())).is_err());
+    std::fs::create_dir(&path).unwrap();
+    assert!(load(FileSource::InDataDir(path.clone())).is_err(), "there, and not a file");
+
+    assert!(in_file("# nothing is set\n").is_ok());
+    assert!(matches!(in_file("- a"), Err(SettingsError::NotAMapping { .. })));
+    assert!(matches!(in_file("listen: &a x"), Err(SettingsError::Yaml(_))));
+    assert!(matches!(in_file("listen: a\nlisten: b"), Err(SettingsError::Yaml(_))));
+}
