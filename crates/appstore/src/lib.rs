@@ -2,7 +2,7 @@
 //!
 //! The schema and the identity of an `app.db`. Nothing here can name the control database.
 
-pub mod schema;
 pub mod identity;
+pub mod schema;
 
 pub use identity::Identity;

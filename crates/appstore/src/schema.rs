@@ -19,6 +19,7 @@ pub static SCHEMA: Schema = Schema {
 pub const FINAL: &str = include_str!("../../../migrations/app/schema.sql");
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use rusqlite::Connection;
 
@@ -50,8 +51,14 @@ mod tests {
         let start = streamhub_engine::normalised!("started_at");
         for (sql, index) in [
             (format!("SELECT * FROM vods ORDER BY {start} DESC LIMIT 200"), "vods_by_start"),
-            (format!("SELECT * FROM vods WHERE status = 'ready' ORDER BY {start} LIMIT 200"), "vods_by_status_and_start"),
-            (format!("SELECT * FROM streams WHERE status = 'active' ORDER BY {start}"), "streams_by_status_and_start"),
+            (
+                format!("SELECT * FROM vods WHERE status = 'ready' ORDER BY {start} LIMIT 200"),
+                "vods_by_status_and_start",
+            ),
+            (
+                format!("SELECT * FROM streams WHERE status = 'active' ORDER BY {start}"),
+                "streams_by_status_and_start",
+            ),
         ] {
             let plan: String =
                 db.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get(3)).unwrap();

@@ -19,6 +19,7 @@ pub static SCHEMA: Schema = Schema {
 pub const FINAL: &str = include_str!("../../../migrations/control/schema.sql");
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use rusqlite::Connection;
 
@@ -61,9 +62,14 @@ mod tests {
             ("SELECT id FROM api_tokens WHERE token_hash = 'x'".to_owned(), "api_tokens_by_hash"),
             (crate::apps::BY_NAME.to_owned(), "sqlite_autoindex_apps_1"),
             (crate::apps::OPEN_SPLITS.to_owned(), "apps_by_open_split"),
-            (format!("SELECT * FROM server_logs ORDER BY {time} DESC, id DESC LIMIT 200"), "server_logs_by_time"),
             (
-                format!("SELECT * FROM server_logs WHERE app_id = 1 AND {time} < 'x' ORDER BY {time} DESC, id DESC LIMIT 200"),
+                format!("SELECT * FROM server_logs ORDER BY {time} DESC, id DESC LIMIT 200"),
+                "server_logs_by_time",
+            ),
+            (
+                format!(
+                    "SELECT * FROM server_logs WHERE app_id = 1 AND {time} < 'x' ORDER BY {time} DESC, id DESC LIMIT 200"
+                ),
                 "server_logs_by_app_and_time",
             ),
             ("SELECT user_id FROM sessions WHERE token_hash = 'x'".to_owned(), "sqlite_autoindex_sessions_2"),

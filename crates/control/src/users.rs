@@ -38,11 +38,13 @@ pub enum Reset {
 
 /// The users with this address; case does not count.
 pub fn by_email(db: &Connection, email: &str) -> Result<Vec<User>> {
-    db.prepare("SELECT id, email, is_superadmin, status FROM users WHERE email = :email COLLATE NOCASE ORDER BY id")?
-        .query_map(named_params! { ":email": email }, |row| {
-            Ok(User { id: row.get(0)?, email: row.get(1)?, is_superadmin: row.get(2)?, status: row.get(3)? })
-        })?
-        .collect()
+    db.prepare(
+        "SELECT id, email, is_superadmin, status FROM users WHERE email = :email COLLATE NOCASE ORDER BY id",
+    )?
+    .query_map(named_params! { ":email": email }, |row| {
+        Ok(User { id: row.get(0)?, email: row.get(1)?, is_superadmin: row.get(2)?, status: row.get(3)? })
+    })?
+    .collect()
 }
 
 /// Gives the user with this address a new password and ends all its sessions, in the caller's transaction.

@@ -81,7 +81,20 @@ mod tests {
     #[test]
     fn names_that_do_not() {
         for name in [
-            "", "a", "ab", "-ab", "ab-", "a_b", "Abc", "a.b", "../x", "a/b", ".staging", "a\0b", "äbc", "abc\n",
+            "",
+            "a",
+            "ab",
+            "-ab",
+            "ab-",
+            "a_b",
+            "Abc",
+            "a.b",
+            "../x",
+            "a/b",
+            ".staging",
+            "a\0b",
+            "äbc",
+            "abc\n",
             &"a".repeat(33),
         ] {
             assert!(name.parse::<AppId>().is_err(), "{name:?} was taken");

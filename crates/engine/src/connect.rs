@@ -51,7 +51,8 @@ impl Database {
             return Err(Error::unfit(path, Unfit::ReadOnly));
         }
         db.harden()?;
-        let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).of(path)?;
+        let mode: String =
+            db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).of(path)?;
         if mode != "wal" {
             let detail = format!("journal mode is {mode}, not wal");
             return Err(Error::unfit(path, Unfit::Mismatch { detail }));

@@ -183,7 +183,7 @@ impl AppPlace {
             Err(error) => Err(error).at(&self.dir, "look at it"),
             Ok(found) if found.is_dir() => Ok(true),
             Ok(found) => {
-                let unfit = durable::not_a_file(&found.file_type())
+                let unfit = durable::not_a_file(found.file_type())
                     .unwrap_or(Unfit::NotAFile { kind: "file where the app's directory is needed" });
                 Err(Error::unfit(&self.dir, unfit))
             }
@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn the_first_usable_place_wins() {
-        let all = [("DATA_DIR", "/d"), ("STATE_DIRECTORY", "/s:/t"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        let all =
+            [("DATA_DIR", "/d"), ("STATE_DIRECTORY", "/s:/t"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
         assert_eq!(resolved(Some("/f"), &all).unwrap(), Path::new("/f"));
         assert_eq!(resolved(None, &all).unwrap(), Path::new("/d"));
         assert_eq!(resolved(None, &all[1..]).unwrap(), Path::new("/s"));
@@ -233,8 +234,13 @@ mod tests {
     fn empty_values_are_skipped_and_every_place_is_named() {
         let error = resolved(Some(""), &[("DATA_DIR", ""), ("XDG_STATE_HOME", "relative")]).unwrap_err();
         let text = error.to_string();
-        for part in ["--data-dir (empty)", "DATA_DIR (empty)", "STATE_DIRECTORY (not set)", "relative", "HOME (not set)"]
-        {
+        for part in [
+            "--data-dir (empty)",
+            "DATA_DIR (empty)",
+            "STATE_DIRECTORY (not set)",
+            "relative",
+            "HOME (not set)",
+        ] {
             assert!(text.contains(part), "{text} lacks {part}");
         }
     }

@@ -36,6 +36,21 @@ pub fn exists(path: &Path) -> Result<bool> {
     }
 }
 
+/// The names in a directory, sorted; none where there is no directory.
+pub fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let read = || -> io::Result<Vec<String>> {
+        let mut names = fs::read_dir(dir)?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.at(dir, "list the directory"),
+    }
+}
+
 /// Creates one directory, readable for its owner only; one that is there already is fine.
 pub fn create_dir(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
@@ -59,12 +74,7 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
 
 /// Creates an empty file that must not exist yet, readable for its owner only.
 pub fn create_new(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE_FILE)
-        .open(path)
-        .at(path, "create the file")
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path).at(path, "create the file")
 }
 
 /// Opens the file for reading and writing, creating it where it is missing. For lock files only.
@@ -82,16 +92,13 @@ pub(crate) fn open_or_create(path: &Path) -> Result<File> {
 
 /// Opens an existing file for reading, following no symbolic link and waiting for no FIFO.
 pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(path)
+    OpenOptions::new().read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)
 }
 
 /// Reads a small regular file whole; more than `cap` bytes, a link, FIFO or directory is an error.
 pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let found = fs::symlink_metadata(path).at(path, "read the file")?;
-    if let Some(kind) = not_a_file(&found.file_type()) {
+    if let Some(kind) = not_a_file(found.file_type()) {
         return Err(Error::unfit(path, kind));
     }
     let file = open_existing(path).at(path, "read the file")?;
@@ -105,7 +112,7 @@ pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
 }
 
 /// What stands in a file's place, where it is not a regular file.
-pub(crate) fn not_a_file(kind: &fs::FileType) -> Option<Unfit> {
+pub(crate) fn not_a_file(kind: fs::FileType) -> Option<Unfit> {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_file() {
         None
@@ -195,10 +202,11 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
 /// Someone else's file stays as it is: only its owner could change that, and the caller may warn.
 pub fn make_private(path: &Path) -> Result<()> {
     let mode = fs::symlink_metadata(path).at(path, "look at it")?.permissions().mode();
-    if mode & 0o077 == 0 {
+    let private = mode & !0o077;
+    if private == mode {
         return Ok(());
     }
-    fs::set_permissions(path, Permissions::from_mode(mode & 0o700)).at(path, "take others' rights away")
+    fs::set_permissions(path, Permissions::from_mode(private & 0o700)).at(path, "take others' rights away")
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ impl Header {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use super::*;
 

@@ -21,7 +21,7 @@ pub struct Installed {
 ///
 /// Sidecars that lie at the target go to a dated folder in `trash`, which is created when needed and
 /// must be on the same filesystem. Nothing is ever replaced.
-pub fn install_new(staged: Unopened, target: &Path, trash: &Path) -> Result<Installed> {
+pub fn install_new(staged: &Unopened, target: &Path, trash: &Path) -> Result<Installed> {
     if !staged.header()?.wal {
         let detail = "a staged database is not in WAL mode".to_owned();
         return Err(Error::unfit(staged.path(), Unfit::Mismatch { detail }));
@@ -59,6 +59,7 @@ fn move_sidecars_away(target: &Path, trash: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use super::*;
     use crate::connect::Database;
@@ -91,7 +92,7 @@ mod tests {
         fs::remove_file(&target).unwrap();
         fs::rename(root.join("kept"), sidecar(&target, "-wal")).unwrap();
 
-        let installed = install_new(built(&root.join("staged.db"), 3), &target, &trash).unwrap();
+        let installed = install_new(&built(&root.join("staged.db"), 3), &target, &trash).unwrap();
         assert_eq!(installed.moved_away.len(), 1);
         assert!(trash.join(&installed.moved_away[0]).exists(), "the wal is kept");
         assert_eq!(rows(&target), 3);
@@ -103,7 +104,7 @@ mod tests {
         let root = fs::canonicalize(dir.path()).unwrap();
         let target = root.join("app.db");
         drop(built(&target, 2));
-        let refused = install_new(built(&root.join("staged.db"), 3), &target, &root.join("trash"));
+        let refused = install_new(&built(&root.join("staged.db"), 3), &target, &root.join("trash"));
         assert!(matches!(refused, Err(Error::Unfit { unfit: Unfit::Exists, .. })));
         assert_eq!(rows(&target), 2);
     }

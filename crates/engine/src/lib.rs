@@ -10,23 +10,23 @@
 //! [`snapshot`] copies it and [`install`] puts a copy into its place.
 
 pub mod app_id;
-pub mod data_dir;
-pub mod error;
-pub mod database_url;
-pub mod filesystem;
-pub mod lock;
-pub mod durable;
-pub mod unopened;
-pub mod header;
-pub mod judge;
 pub mod connect;
+pub mod data_dir;
+pub mod database_url;
+pub mod durable;
+pub mod error;
+pub mod filesystem;
+pub mod header;
+pub mod install;
+pub mod judge;
+pub mod lock;
 pub mod meta;
 pub mod migrate;
+pub mod names;
 pub mod reshape;
 pub mod snapshot;
-pub mod install;
 pub mod time;
-pub mod names;
+pub mod unopened;
 
 pub use app_id::AppId;
 pub use connect::Database;

@@ -3,6 +3,10 @@
 //! A `flock` on a sentinel file, held for the life of the process. The kernel lets go of it when the
 //! process ends, however it ends, so a stale lock file means nothing. The holder's process id is
 //! written into the file for people to read.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the lock file holds a number for people, and nothing that has to last"
+)]
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -77,7 +81,9 @@ mod tests {
         let lock = DirLock::acquire(&path).unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         for refused in [DirLock::acquire(&path).unwrap_err(), DirLock::refuse_holder(&path).unwrap_err()] {
-            assert!(matches!(refused, Error::Unfit { unfit: Unfit::Held { pid: Some(found) }, .. } if found == pid));
+            assert!(
+                matches!(refused, Error::Unfit { unfit: Unfit::Held { pid: Some(found) }, .. } if found == pid)
+            );
         }
         drop(lock);
         DirLock::refuse_holder(&path).unwrap();

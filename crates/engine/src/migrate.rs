@@ -108,7 +108,8 @@ impl Schema {
         }
         let broken = broken_references(&tx).of(&path)?;
         if broken > broken_before {
-            let detail = format!("the migration would leave {broken} broken references ({broken_before} before)");
+            let detail =
+                format!("the migration would leave {broken} broken references ({broken_before} before)");
             return Err(Error::unfit(&path, Unfit::Mismatch { detail }).into());
         }
         tx.pragma_update(None, "application_id", self.application_id).of(&path)?;

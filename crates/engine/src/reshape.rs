@@ -33,7 +33,8 @@ pub type OnRefused<'a> = dyn FnMut(&Transaction<'_>, &Refused<'_>) -> Result<()>
 pub fn refuse_none(path: &Path) -> impl FnMut(&Transaction<'_>, &Refused<'_>) -> Result<()> {
     let path = path.to_owned();
     move |_, refused| {
-        let detail = format!("row {} of table {} does not fit: {}", refused.rowid, refused.table, refused.reason);
+        let detail =
+            format!("row {} of table {} does not fit: {}", refused.rowid, refused.table, refused.reason);
         Err(Error::unfit(&path, Unfit::Mismatch { detail }))
     }
 }
@@ -69,7 +70,12 @@ pub fn add_missing_columns(db: &Connection, table: &str, wanted: &[Column]) -> r
     let missing = wanted.iter().filter(|column| !has_column(&present, &column.name));
     let mut added = 0;
     for column in missing {
-        db.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {} {}", quoted(table), quoted(&column.name), column.decl))?;
+        db.execute_batch(&format!(
+            "ALTER TABLE {} ADD COLUMN {} {}",
+            quoted(table),
+            quoted(&column.name),
+            column.decl
+        ))?;
         added += 1;
     }
     Ok(added)
@@ -81,10 +87,8 @@ fn has_column(columns: &[Column], name: &str) -> bool {
 
 /// Raises a table's AUTOINCREMENT counter, so that ids which were given out once are not given again.
 pub fn raise_sequence(db: &Connection, table: &str, at_least: i64) -> rusqlite::Result<()> {
-    let updated = db.execute(
-        "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1",
-        params![table, at_least],
-    )?;
+    let updated = db
+        .execute("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", params![table, at_least])?;
     if updated == 0 {
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, at_least])?;
     }
@@ -102,10 +106,15 @@ pub fn sequence(db: &Connection, table: &str) -> rusqlite::Result<Option<i64>> {
 }
 
 /// Rebuilds the tables that `baseline` creates, and creates those that are missing.
-pub(crate) fn reshape(tx: &Transaction<'_>, path: &Path, baseline: &str, refused: &mut OnRefused<'_>) -> Result<()> {
-    let wanted = objects_of(baseline).of(path)?;
+pub(crate) fn reshape(
+    tx: &Transaction<'_>,
+    path: &Path,
+    baseline: &str,
+    refused: &mut OnRefused<'_>,
+) -> Result<()> {
+    let objects = objects_of(baseline).of(path)?;
     // Refused rows may go into a table that the older database lacks, so missing tables come first.
-    let (old, new): (Vec<_>, Vec<_>) = wanted
+    let (older, missing): (Vec<_>, Vec<_>) = objects
         .iter()
         .filter(|object| object.kind == "table")
         .map(|object| Ok((object, has_table(tx, &object.name)?)))
@@ -113,13 +122,13 @@ pub(crate) fn reshape(tx: &Transaction<'_>, path: &Path, baseline: &str, refused
         .of(path)?
         .into_iter()
         .partition(|(_, exists)| *exists);
-    for (object, _) in new {
+    for (object, _) in missing {
         tx.execute_batch(&object.sql).of(path)?;
     }
-    for (object, _) in old {
+    for (object, _) in older {
         rebuild(tx, path, object, refused)?;
     }
-    for index in wanted.iter().filter(|object| object.kind == "index") {
+    for index in objects.iter().filter(|object| object.kind == "index") {
         tx.execute_batch(&index.sql).of(path)?;
     }
     Ok(())
@@ -145,9 +154,9 @@ fn objects_of(baseline: &str) -> rusqlite::Result<Vec<Object>> {
 fn rebuild(tx: &Transaction<'_>, path: &Path, wanted: &Object, refused: &mut OnRefused<'_>) -> Result<()> {
     let table = wanted.name.as_str();
     let passing = format!("_streamhub_rebuilt_{table}");
-    let head = format!("CREATE TABLE {table} ");
-    assert!(wanted.sql.starts_with(&head), "a baseline writes `CREATE TABLE name (` without quotes");
-    let sql = wanted.sql.replacen(&head, &format!("CREATE TABLE {passing} "), 1);
+    let beginning = format!("CREATE TABLE {table} ");
+    assert!(wanted.sql.starts_with(&beginning), "a baseline writes `CREATE TABLE name (` without quotes");
+    let sql = wanted.sql.replacen(&beginning, &format!("CREATE TABLE {passing} "), 1);
     tx.execute_batch(&sql).of(path)?;
     let old = columns(tx, table).of(path)?;
     add_missing_columns(tx, &passing, &old).of(path)?;
@@ -180,7 +189,9 @@ struct Copy<'a> {
 impl<'a> Copy<'a> {
     fn new(tx: &Transaction<'_>, from: &'a str, to: &'a str, old: &'a [Column]) -> rusqlite::Result<Self> {
         let without_rowid: bool =
-            tx.query_row("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", [from], |row| row.get(0))?;
+            tx.query_row("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", [from], |row| {
+                row.get(0)
+            })?;
         Ok(Self {
             from,
             to,

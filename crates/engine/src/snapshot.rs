@@ -101,6 +101,7 @@ pub fn part_of(target: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use super::*;
     use std::fs;
@@ -112,7 +113,8 @@ mod tests {
         let root = fs::canonicalize(dir.path()).unwrap();
         let path = root.join("x.db");
         let db = Database::build(&path).unwrap();
-        db.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2); PRAGMA user_version = 8").unwrap();
+        db.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2); PRAGMA user_version = 8")
+            .unwrap();
         drop(db.finish().unwrap());
         let before = fs::read(&path).unwrap();
         let target = root.join("x.bak");

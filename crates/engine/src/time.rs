@@ -36,6 +36,7 @@ macro_rules! normalised {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
     use rusqlite::Connection;
 
@@ -43,11 +44,9 @@ mod tests {
     fn both_spellings_become_one() {
         let db = Connection::open_in_memory().unwrap();
         let one = |text: &str| {
-            db.query_row(
-                concat!("SELECT ", normalised!("t"), " FROM (SELECT ?1 AS t)"),
-                [text],
-                |row| row.get::<_, String>(0),
-            )
+            db.query_row(concat!("SELECT ", normalised!("t"), " FROM (SELECT ?1 AS t)"), [text], |row| {
+                row.get::<_, String>(0)
+            })
             .unwrap()
         };
         assert_eq!(one("2026-11-21 03:54:52"), "2026-11-21T03:54:52.000Z");

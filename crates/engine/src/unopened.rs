@@ -5,7 +5,10 @@
 //! database goes through an [`Unopened`], which can be had only while no connection is open, and
 //! keeps connections from being opened while it lives. Files are told apart by device and inode, so
 //! that two paths to one file are one file.
-#![allow(clippy::disallowed_methods, reason = "plain access to an unopened database is what this module guards")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "plain access to an unopened database is what this module guards"
+)]
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -88,7 +91,7 @@ impl Unopened {
             }
             other => other.at(path, "look at it")?,
         };
-        if let Some(unfit) = durable::not_a_file(&found.file_type()) {
+        if let Some(unfit) = durable::not_a_file(found.file_type()) {
             return Err(Error::unfit(path, unfit));
         }
         let key = (found.dev(), found.ino());
@@ -148,7 +151,7 @@ impl Unopened {
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error).at(&path, "look at it"),
-            Ok(found) => match durable::not_a_file(&found.file_type()) {
+            Ok(found) => match durable::not_a_file(found.file_type()) {
                 Some(unfit) => Err(Error::unfit(&path, unfit)),
                 None => Ok(found.len()),
             },

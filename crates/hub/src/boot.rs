@@ -1,0 +1,167 @@
+//! Taking a data directory into possession.
+//!
+//! The order is fixed, and each step refuses before anything is changed: filesystem, directory,
+//! lock, control database found and judged, older data taken over, then opened. A data directory
+//! that is already ours costs one read, whatever the number of its apps.
+
+use std::path::{Path, PathBuf};
+
+use streamhub_control::{Control, apps, schema::SCHEMA};
+use streamhub_engine::judge::{self, Standing};
+use streamhub_engine::lock::DirLock;
+use streamhub_engine::{DataDir, Error, Unfit, Unopened, durable, filesystem, install};
+
+use crate::error::HubError;
+use crate::hub::HubConfig;
+use crate::legacy::Site;
+use crate::locate::{self, Located};
+use crate::progress::Progress;
+use crate::report::SplitReport;
+use crate::secrets::Secrets;
+
+/// A data directory in possession.
+#[derive(Debug)]
+pub(crate) struct Booted {
+    pub(crate) lock: DirLock,
+    pub(crate) data: DataDir,
+    pub(crate) control: Control,
+    pub(crate) created: bool,
+    pub(crate) split: Option<SplitReport>,
+}
+
+/// Takes the data directory into possession, or changes nothing and says why not.
+pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted, HubError> {
+    check_filesystem(config, &config.data_dir)?;
+    let data =
+        if config.may_create { DataDir::create(&config.data_dir)? } else { existing(&config.data_dir)? };
+    let lock = DirLock::acquire(&data.lock_file()).map_err(in_use)?;
+    let located = locate::control(&data, config.control.as_ref())?;
+    check_filesystem(config, located.path())?;
+    check_filesystem(config, &data.apps())?;
+    Secrets::read(&data.secrets_file())?;
+
+    let created = match &located {
+        Located::New(path) => {
+            create_control(path, &data)?;
+            true
+        }
+        Located::There(path) => {
+            sweep(path)?;
+            false
+        }
+    };
+    let path = located.path();
+    let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile };
+    let standing = judge_control(path)?;
+    let has_errand = config.legacy.as_ref().is_some_and(|legacy| legacy.has_errand());
+    let open = match standing {
+        Standing::Unmarked { .. } => None,
+        Standing::Ours { .. } => Some(open_control(path)?),
+    };
+    let open = match open {
+        Some(control) if !has_errand && control.query(apps::open_splits)? == 0 => Ok(control),
+        other => Err(other),
+    };
+    let (control, split) = match open {
+        Ok(control) => (control, None),
+        Err(control) => {
+            drop(control);
+            let legacy =
+                config.legacy.as_ref().ok_or_else(|| HubError::NoLegacySource { path: path.to_owned() })?;
+            let report = legacy.boot(&site, progress)?;
+            (open_control(path)?, Some(report))
+        }
+    };
+    tighten(path);
+    tighten(&data.secrets_file());
+    durable::create_dir(&data.apps())?;
+    Ok(Booted { lock, data, control, created, split })
+}
+
+/// Judges a data directory as [`boot`] would, taking no lock and changing nothing.
+pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
+    check_filesystem(config, &config.data_dir)?;
+    if !durable::exists(&config.data_dir)? {
+        return Ok(None);
+    }
+    let data = existing(&config.data_dir)?;
+    DirLock::refuse_holder(&data.lock_file()).map_err(in_use)?;
+    Secrets::read(&data.secrets_file())?;
+    match locate::control(&data, config.control.as_ref())? {
+        Located::New(_) => Ok(None),
+        Located::There(path) => {
+            check_filesystem(config, &path)?;
+            judge_control(&path)?;
+            Ok(Some(Site { data, control: path, volatile: config.volatile }))
+        }
+    }
+}
+
+/// An existing data directory; a missing one is a missing source.
+pub fn existing(path: &Path) -> Result<DataDir, HubError> {
+    DataDir::open(path).map_err(|error| match error {
+        Error::Unfit { path, unfit: Unfit::Missing } => HubError::NoDataDir { path },
+        error => HubError::Engine(error),
+    })
+}
+
+/// Judges the control database: its stamp, and that no other program has it open.
+pub fn judge_control(path: &Path) -> Result<Standing, HubError> {
+    let unopened = Unopened::claim(path).map_err(HubError::control)?;
+    unopened.refuse_foreign_holder().map_err(HubError::control)?;
+    drop(unopened);
+    judge::stamp(path).and_then(|stamp| SCHEMA.standing(stamp, path)).map_err(HubError::control)
+}
+
+fn open_control(path: &Path) -> Result<Control, HubError> {
+    Control::open(path).map_err(HubError::control)
+}
+
+fn check_filesystem(config: &HubConfig, path: &Path) -> Result<(), HubError> {
+    filesystem::check(path, config.volatile)?
+        .map_err(|refused| HubError::Filesystem { path: path.to_owned(), refused })
+}
+
+fn in_use(error: Error) -> HubError {
+    match error {
+        Error::Unfit { path, unfit: Unfit::Held { pid } } => HubError::InUse { path, pid },
+        error => HubError::Engine(error),
+    }
+}
+
+/// A new control database is built beside its place and put there whole.
+fn create_control(path: &Path, data: &DataDir) -> Result<(), HubError> {
+    durable::create_dir_all(durable::parent(path))?;
+    sweep(path)?;
+    let staged = with_ending(path, ".new");
+    let built = Control::build(&staged)?;
+    install::install_new(&built, path, &data.backups())?;
+    Ok(())
+}
+
+/// Removes what a killed run left half done beside the control database.
+fn sweep(control: &Path) -> Result<(), HubError> {
+    let name = control.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for entry in durable::names_in(durable::parent(control))? {
+        let Some(rest) = entry.strip_prefix(&name) else { continue };
+        let half_done = rest.starts_with(".new") || (rest.starts_with(".bak-") && rest.contains(".part"));
+        if half_done {
+            durable::remove_file(&control.with_file_name(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn tighten(path: &Path) {
+    if durable::exists(path).unwrap_or(false)
+        && let Err(error) = durable::make_private(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "others may read the file");
+    }
+}

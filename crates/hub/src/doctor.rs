@@ -1,0 +1,1 @@
+//! Whether registry and disk agree.

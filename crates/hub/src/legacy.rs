@@ -1,0 +1,37 @@
+//! The door through which an older system's data comes in.
+//!
+//! The hub knows that older data directories exist, not what is in them. Whoever knows implements
+//! [`LegacySource`] and hands it over in [`HubConfig::legacy`](crate::HubConfig::legacy); without
+//! one, an older control database is refused.
+
+use std::path::PathBuf;
+
+use streamhub_engine::DataDir;
+use streamhub_engine::filesystem::Volatile;
+
+use crate::error::HubError;
+use crate::progress::Progress;
+use crate::report::SplitReport;
+
+/// A data directory that this process holds the lock of.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The directory.
+    pub data: DataDir,
+    /// The control database, which may lie elsewhere.
+    pub control: PathBuf,
+    /// Whether memory filesystems are permitted; an app's directory may be a mount of its own.
+    pub volatile: Volatile,
+}
+
+/// Takes older data over.
+pub trait LegacySource: Send + Sync {
+    /// Whether there is work even where nothing is open: a person asked for a recovery or a clean-up.
+    fn has_errand(&self) -> bool;
+
+    /// Adopts the control database where it is an older system's and takes over every app that is
+    /// still open. The lock is held, and nothing in this process has a database open.
+    ///
+    /// An app that fails is in the report; an error means that nothing at all could be done.
+    fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError>;
+}

@@ -1,0 +1,78 @@
+//! Which file is the control database, and may there be none?
+
+use std::path::{Path, PathBuf};
+
+use streamhub_engine::database_url::{ControlPlace, Mode};
+use streamhub_engine::{DataDir, durable};
+
+use crate::error::HubError;
+
+/// The control database's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// It is there.
+    There(PathBuf),
+    /// It is not, and nothing shows that it ever was: a new installation may begin.
+    New(PathBuf),
+}
+
+impl Located {
+    /// The path, whether or not it is there.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::There(path) | Self::New(path) => path,
+        }
+    }
+}
+
+/// Finds the control database. A missing one is an error where anything shows that there was one.
+pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Located, HubError> {
+    let path = match configured {
+        Some(place) => configured_path(place)?,
+        None => match (durable::exists(&data.control_db())?, durable::exists(&data.older_control_db())?) {
+            (true, true) => {
+                return Err(HubError::TwoControls { new: data.control_db(), older: data.older_control_db() });
+            }
+            (false, true) => data.older_control_db(),
+            _ => data.control_db(),
+        },
+    };
+    if durable::exists(&path)? {
+        return Ok(Located::There(path));
+    }
+    let trace = trace_of_installation(data)?;
+    if configured.is_some_and(|place| place.mode == Mode::MustExist) {
+        return Err(HubError::ControlMissing { path, trace: "DATABASE_URL with mode=rw".to_owned() });
+    }
+    match trace {
+        Some(trace) => Err(HubError::ControlMissing { path, trace }),
+        None => Ok(Located::New(path)),
+    }
+}
+
+fn configured_path(place: &ControlPlace) -> Result<PathBuf, HubError> {
+    let path = std::path::absolute(&place.path).map_err(|source| {
+        HubError::Engine(streamhub_engine::Error::Io {
+            path: place.path.clone(),
+            operation: "make the path absolute",
+            source,
+        })
+    })?;
+    // Links above the file are the administrator's; the file itself must not be one.
+    Ok(match (durable::parent(&path).canonicalize(), path.file_name()) {
+        (Ok(parent), Some(name)) => parent.join(name),
+        _ => path,
+    })
+}
+
+/// Anything that a new installation would not have.
+fn trace_of_installation(data: &DataDir) -> Result<Option<String>, HubError> {
+    if durable::exists(&data.root().join("data"))? {
+        return Ok(Some("data/".to_owned()));
+    }
+    // The hub's own directories there begin with a dot and hold nothing of an app.
+    Ok(durable::names_in(&data.apps())?
+        .into_iter()
+        .find(|name| !name.starts_with('.'))
+        .map(|name| format!("apps/{name}")))
+}

@@ -1,0 +1,1 @@
+//! What state a data directory is in, read beside a running server.

@@ -1,0 +1,91 @@
+//! Making an older control database ours: backup first, then one transaction.
+//!
+//! Until that transaction commits, the older system could go on as if nothing had happened; after it,
+//! every app is marked to be taken over and the backup's name is on record.
+
+use std::path::{Path, PathBuf};
+
+use streamhub::HubError;
+use streamhub::legacy::Site;
+use streamhub_control::db::identify;
+use streamhub_control::schema::SCHEMA;
+use streamhub_control::{apps, tenants};
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::migrate::From;
+use streamhub_engine::reshape::refuse_none;
+use streamhub_engine::{AppId, Database, durable, meta, snapshot, time};
+
+use crate::older;
+use crate::space;
+
+/// What adopting did.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    /// The older schema's version.
+    pub(crate) version: u32,
+    /// The backup's name, beside the control database.
+    pub(crate) backup: String,
+}
+
+/// Backs an older control database up and adopts it.
+pub(crate) fn adopt(site: &Site, version: u32) -> Result<Adopted, HubError> {
+    let inspected = judge(site, version)?;
+    space::require(site)?;
+    let backup = backup_name(&site.control);
+    snapshot::take(&inspected, &backup).map_err(HubError::Backup)?;
+    drop(inspected);
+    let name = backup.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut db = Database::write(&site.control).map_err(HubError::control)?;
+    migrate(&mut db, &name).map_err(HubError::control)?;
+    db.checkpoint()?;
+    db.close()?;
+    Ok(Adopted { version, backup: name })
+}
+
+/// An older control database, opened without leaving a trace, once everything speaks for adopting it.
+pub(crate) fn judge(site: &Site, version: u32) -> Result<Database, HubError> {
+    let inspected = Database::inspect(&site.control).map_err(HubError::control)?;
+    older::judge_control(&inspected, version).map_err(HubError::control)?;
+    require_an_app_directory(site, &inspected)?;
+    Ok(inspected)
+}
+
+/// Adopts the open database and remembers the backup's name in the same transaction.
+pub(crate) fn migrate(db: &mut Database, backup: &str) -> streamhub_engine::Result<()> {
+    let path = db.path().to_owned();
+    SCHEMA.migrate(db, From::Older(&mut refuse_none(&path)), |tx| {
+        for key in [older::SPLIT_DONE, older::SPLIT_BACKUP] {
+            meta::rename(tx, key, &format!("legacy_{key}")).of(&path)?;
+        }
+        meta::set(tx, older::SPLIT_BACKUP, backup).of(&path)?;
+        tenants::ensure_platform(tx).of(&path)?;
+        identify(tx).of(&path)?;
+        apps::mark_all_pending(tx).of(&path)?;
+        Ok(())
+    })
+}
+
+/// Registered apps without a single directory mean that a disk is missing, not that all apps are.
+fn require_an_app_directory(site: &Site, db: &Database) -> Result<(), HubError> {
+    let names: Vec<String> = db
+        .prepare("SELECT name FROM apps")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .of(db.path())
+        .map_err(HubError::control)?;
+    refuse_no_directory(site, &names)
+}
+
+/// Refuses where apps are registered and none of them has a directory.
+pub(crate) fn refuse_no_directory(site: &Site, names: &[String]) -> Result<(), HubError> {
+    let ids = names.iter().filter_map(|name| name.parse::<AppId>().ok());
+    let has_directory = |id: AppId| durable::exists(site.data.app(&id).dir()).unwrap_or(true);
+    if names.is_empty() || ids.into_iter().any(has_directory) {
+        return Ok(());
+    }
+    Err(HubError::NoAppDirectory { apps: site.data.apps(), registered: names.len() })
+}
+
+fn backup_name(control: &Path) -> PathBuf {
+    let name = control.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    control.with_file_name(format!("{name}.bak-{}", time::file_stamp()))
+}

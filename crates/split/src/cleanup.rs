@@ -1,0 +1,182 @@
+//! Removing older rows and files once they are safe.
+//!
+//! Only what was imported or is held goes, and only while the sources are still, row for row, the
+//! ones that were taken over; and everything is backed up first. Tables stay, empty.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use streamhub::HubError;
+use streamhub::legacy::Site;
+use streamhub::progress::{Progress, Silent};
+use streamhub::report::{CleanupReport, SplitReport};
+use streamhub_control::Control;
+use streamhub_control::apps::{self, App, SplitState};
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::reshape::has_table;
+use streamhub_engine::unopened::sidecar;
+use streamhub_engine::{Database, durable, meta, snapshot, time};
+
+use crate::app::{self, Mode, Run};
+use crate::cursor::{self, Select};
+use crate::older::TABLES;
+
+/// Decides what would go, and changes nothing.
+pub(crate) fn plan(site: &Site, control: &Database, report: &mut SplitReport) -> Result<(), HubError> {
+    let decided = decide(site, control)?;
+    let mut cleanup = CleanupReport { kept: decided.kept, ..CleanupReport::default() };
+    cleanup.files_removed = decided.files.iter().map(|(_, path)| shown(site, path)).collect();
+    for table in &TABLES {
+        let rows = count_rows(control, table, &decided.apps).of(control.path())?;
+        if rows > 0 {
+            cleanup.rows_removed.insert(table.name.to_owned(), rows);
+        }
+    }
+    report.cleanup = Some(cleanup);
+    Ok(())
+}
+
+/// Backs up and removes.
+pub(crate) fn run(
+    site: &Site,
+    control: &mut Control,
+    progress: &dyn Progress,
+    report: &mut SplitReport,
+) -> Result<(), HubError> {
+    let decided = decide(site, control.database())?;
+    let mut cleanup = CleanupReport { kept: decided.kept, ..CleanupReport::default() };
+    let mut rows = BTreeMap::new();
+    for table in &TABLES {
+        let found = control.query(|db| count_rows(db, table, &decided.apps))?;
+        if found > 0 {
+            rows.insert(table.name.to_owned(), found);
+        }
+    }
+    if rows.is_empty() && decided.files.is_empty() {
+        report.cleanup = Some(cleanup);
+        return Ok(());
+    }
+    progress.begin("backing up before the clean-up", Some(1 + decided.files.len() as u64));
+    let dir = site.data.backups().join(format!("cleanup-{}", time::file_stamp()));
+    durable::create_dir_all(&dir)?;
+    snapshot::take(control.database(), &dir.join("streamhub.db")).map_err(HubError::Backup)?;
+    progress.advance(1);
+    for (app, path) in &decided.files {
+        let source = Database::inspect(path)?;
+        snapshot::take(&source, &dir.join(format!("{}-vods.db", app.name))).map_err(HubError::Backup)?;
+        progress.advance(1);
+    }
+    progress.end();
+    control.write(|tx| {
+        for table in &TABLES {
+            delete_rows(tx, table, &decided.apps)?;
+        }
+        Ok(())
+    })?;
+    for (_, path) in &decided.files {
+        // The sidecars first: a -wal must never outlive its database.
+        for ending in ["-shm", "-wal", ""] {
+            durable::remove_file(&sidecar(path, ending))?;
+        }
+        cleanup.files_removed.push(shown(site, path));
+    }
+    cleanup.backup = Some(shown(site, &dir));
+    cleanup.rows_removed = rows;
+    report.cleanup = Some(cleanup);
+    Ok(())
+}
+
+struct Decided {
+    apps: Vec<App>,
+    files: Vec<(App, PathBuf)>,
+    kept: Vec<String>,
+}
+
+fn decide(site: &Site, control: &Database) -> Result<Decided, HubError> {
+    let path = &site.control;
+    let mut decided = Decided { apps: Vec::new(), files: Vec::new(), kept: Vec::new() };
+    let installation = meta::get(control, streamhub_control::db::INSTALLATION).of(path)?.unwrap_or_default();
+    let run = Run {
+        site,
+        control,
+        installation: &installation,
+        recover: None,
+        mode: Mode::DryRun,
+        progress: &Silent,
+    };
+    let registered = apps::list_by_id(control).of(path)?;
+    cursor::with_cursors(control, &Select::All, |cursors| {
+        for app in &registered {
+            if app.split_state != Some(SplitState::Done) {
+                if app.split_state.is_some() {
+                    decided.kept.push(format!("app {}: it is not taken over", app.name));
+                }
+                continue;
+            }
+            match app::settled(&run, app, cursors) {
+                Ok(Some(settled)) => {
+                    decided.apps.push(app.clone());
+                    decided.files.extend(settled.vods_db.map(|path| (app.clone(), path)));
+                }
+                Ok(None) => {}
+                Err(why) => decided.kept.push(format!("app {}: {why}", app.name)),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(decided)
+}
+
+fn shown(site: &Site, path: &std::path::Path) -> String {
+    site.data.shown(path).display().to_string()
+}
+
+/// The apps' rows, chosen through one temporary table so that each table is read once.
+fn owners(
+    db: &rusqlite::Connection,
+    table: &crate::older::Table,
+    chosen: &[App],
+) -> rusqlite::Result<&'static str> {
+    db.execute_batch(
+        "DROP TABLE IF EXISTS temp.chosen; CREATE TEMP TABLE chosen (owner PRIMARY KEY) WITHOUT ROWID",
+    )?;
+    let mut insert = db.prepare("INSERT INTO temp.chosen VALUES (?1)")?;
+    for app in chosen {
+        if table.numbered {
+            insert.execute([app.id])?;
+        } else {
+            insert.execute([&app.name])?;
+        }
+    }
+    Ok(if table.numbered { "app_id" } else { "app" })
+}
+
+fn count_rows(
+    db: &rusqlite::Connection,
+    table: &crate::older::Table,
+    chosen: &[App],
+) -> rusqlite::Result<u64> {
+    if !has_table(db, table.name)? {
+        return Ok(0);
+    }
+    let owner = owners(db, table, chosen)?;
+    let sql = format!(
+        "SELECT count(*) FROM {} NOT INDEXED WHERE {owner} IN (SELECT owner FROM temp.chosen)",
+        table.name
+    );
+    db.query_row(&sql, [], |row| row.get(0))
+}
+
+fn delete_rows(
+    db: &rusqlite::Connection,
+    table: &crate::older::Table,
+    chosen: &[App],
+) -> rusqlite::Result<()> {
+    if !has_table(db, table.name)? {
+        return Ok(());
+    }
+    let owner = owners(db, table, chosen)?;
+    let sql =
+        format!("DELETE FROM {} NOT INDEXED WHERE {owner} IN (SELECT owner FROM temp.chosen)", table.name);
+    db.execute(&sql, []).map(drop)
+}

@@ -1,0 +1,150 @@
+//! One ordered pass over the rows that the control database holds for all apps.
+//!
+//! The rows come sorted by app, so that every app's are read exactly once, whatever the number of
+//! apps and without any index on the older table.
+
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
+use rusqlite::{Connection, Result, Row, Rows};
+use streamhub::HubError;
+use streamhub_engine::Database;
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::reshape::has_table;
+
+use crate::import::{FIRST_CONTENT, select_list};
+use crate::older::{TABLES, Table};
+use crate::record::content_columns;
+
+/// Whose rows are read.
+#[derive(Clone, Debug)]
+pub(crate) enum Select {
+    /// Those of apps that are not taken over yet, and of this one.
+    Open(Option<String>),
+    /// Those of every registered app.
+    All,
+}
+
+/// One cursor for each of [`TABLES`]; none where there is no such table.
+pub(crate) type Cursors<'s> = [Option<Cursor<'s>>; TABLES.len()];
+
+/// Opens the cursors over a control database and hands them to `work`.
+pub(crate) fn with_cursors<T>(
+    db: &Database,
+    select: &Select,
+    work: impl FnOnce(&mut Cursors<'_>) -> std::result::Result<T, HubError>,
+) -> std::result::Result<T, HubError> {
+    let path = db.path();
+    let mut statements = Vec::new();
+    for table in &TABLES {
+        statements.push(match query(db, table, select).of(path)? {
+            Some(query) => Some((db.prepare(&query.sql).of(path)?, query.owner_at)),
+            None => None,
+        });
+    }
+    let mut cursors: Cursors<'_> = [None, None, None];
+    for (cursor, statement) in cursors.iter_mut().zip(&mut statements) {
+        if let Some((statement, owner_at)) = statement {
+            let rows = statement.query([]).of(path)?;
+            *cursor = Some(Cursor { rows, owner_at: *owner_at, state: State::Fresh });
+        }
+    }
+    work(&mut cursors)
+}
+
+/// How to read a table app by app.
+struct Query {
+    sql: String,
+    owner_at: usize,
+}
+
+fn query(db: &Connection, table: &Table, select: &Select) -> Result<Option<Query>> {
+    if !has_table(db, table.name)? {
+        return Ok(None);
+    }
+    let content = content_columns(db, table)?;
+    let owner = if table.numbered { "a.id = t.app_id" } else { "a.name = t.app" };
+    let whose = match select {
+        Select::All => String::new(),
+        Select::Open(None) => "WHERE a.split_state IN ('pending', 'missing')".to_owned(),
+        // An app's name has no character that could end the text early, but it is doubled all the same.
+        Select::Open(Some(name)) => {
+            format!(
+                "WHERE a.split_state IN ('pending', 'missing') OR a.name = '{}'",
+                name.replace('\'', "''")
+            )
+        }
+    };
+    let sql = format!(
+        "SELECT {}, a.id FROM {} AS t NOT INDEXED CROSS JOIN apps AS a ON {owner} {whose} ORDER BY a.id, t.rowid",
+        select_list(table, &content, "t"),
+        table.name
+    );
+    Ok(Some(Query { sql, owner_at: FIRST_CONTENT + content.len() }))
+}
+
+/// A position in the ordered rows.
+pub(crate) struct Cursor<'s> {
+    rows: Rows<'s>,
+    owner_at: usize,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    /// Nothing was read yet.
+    Fresh,
+    /// The current row belongs to somebody who did not take it yet.
+    Waiting,
+    Ended,
+}
+
+impl Cursor<'_> {
+    /// Goes to the app's first row, past those of apps before it; whether there is one.
+    /// Apps have to be asked for in ascending order.
+    pub(crate) fn seek(&mut self, app_id: i64) -> Result<bool> {
+        if self.state == State::Fresh {
+            self.advance()?;
+        }
+        while let Some(owner) = self.owner()? {
+            if owner >= app_id {
+                return Ok(owner == app_id);
+            }
+            self.advance()?;
+        }
+        Ok(false)
+    }
+
+    /// Gives all of the app's rows to `visit`.
+    pub(crate) fn each(&mut self, app_id: i64, mut visit: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        while self.seek(app_id)? {
+            visit(self.rows.get().expect("seek stands on a row"))?;
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.rows.advance()?;
+        self.state = if self.rows.get().is_some() { State::Waiting } else { State::Ended };
+        Ok(())
+    }
+
+    fn owner(&self) -> Result<Option<i64>> {
+        match (&self.state, self.rows.get()) {
+            (State::Waiting, Some(row)) => row.get(self.owner_at).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// How many rows of a table belong to no registered app.
+pub(crate) fn orphans(db: &Connection, table: &Table) -> Result<u64> {
+    if !has_table(db, table.name)? {
+        return Ok(0);
+    }
+    let owner = if table.numbered { "id = t.app_id" } else { "name = t.app" };
+    let sql = format!(
+        "SELECT count(*) FROM {} AS t NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM apps WHERE {owner})",
+        table.name
+    );
+    db.query_row(&sql, [], |row| row.get(0))
+}

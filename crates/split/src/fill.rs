@@ -1,0 +1,164 @@
+//! Filling an app.db from all its sources, in the caller's transaction.
+//!
+//! The app's own `vods.db` comes first, since its ids are the ones that were shown to the world; then
+//! the rows that the control database still holds.
+
+use std::cell::Cell;
+
+use rusqlite::Connection;
+use streamhub::report::Tally;
+use streamhub_appstore::Identity;
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::reshape::{has_table, raise_sequence, sequence};
+use streamhub_engine::{Database, Error, Unfit, meta};
+
+use crate::app::Work;
+use crate::failure::Failure;
+use crate::import::{Importer, Policy, Source, select_list};
+use crate::multiset::Multiset;
+use crate::older::{self, TABLES, Table};
+use crate::record::{Record, SourceDigest, content_columns, digest_of};
+use crate::rows;
+
+impl Work<'_, '_> {
+    /// Brings the rows of every source in, and writes identity, markers and record beside them.
+    pub(crate) fn fill(&mut self, tx: &Connection, identity: &Identity) -> Result<Record, Failure> {
+        let path = self.place.db();
+        if self.accept_foreign {
+            for table in TABLES.iter().filter(|table| table.numbered) {
+                let sql = format!("UPDATE {} SET app_id = ?1 WHERE app_id <> ?1", table.name);
+                tx.execute(&sql, [self.app.id]).of(&path)?;
+            }
+        }
+        let mut record = Record::default();
+        for (at, table) in TABLES.iter().enumerate() {
+            let policy = if older::is_marked(tx, table.marker).of(&path)? && !self.accept_foreign {
+                Policy::Compare
+            } else {
+                Policy::Import
+            };
+            self.fill_table(tx, at, policy, &mut record)?;
+        }
+        identity.write(tx).of(&path)?;
+        for marker in [older::VODS_DONE, older::INGRESS_DONE] {
+            meta::set(tx, marker, "1").of(&path)?;
+        }
+        record.write(tx).of(&path)?;
+        Ok(record)
+    }
+
+    fn fill_table(
+        &mut self,
+        tx: &Connection,
+        at: usize,
+        policy: Policy,
+        record: &mut Record,
+    ) -> Result<(), Failure> {
+        let table = &TABLES[at];
+        let path = self.place.db();
+        let before = digest_of(tx, table).of(&path)?;
+        let vods_db = match self.vods_db {
+            Some(vods_db) if vods_db.has(table)? => Some(&vods_db.db),
+            _ => None,
+        };
+        let cursor = self.cursors[at].as_mut();
+        let has_global = match cursor {
+            Some(cursor) => cursor.seek(self.app.id).of(&self.run.site.control)?,
+            None => false,
+        };
+        let next_id = Cell::new(self.first_free_id(tx, table, vods_db)?);
+        // A single source into an empty table needs no comparing: its rows are distinct as they are.
+        let compares = table.key.is_none()
+            && (before.rows > 0 || policy == Policy::Compare || (vods_db.is_some() && has_global));
+        let mut contents = if compares { Some(Multiset::of(tx, table).of(&path)?) } else { None };
+        let mut expected = before;
+        let mut tally = Tally::default();
+        self.run.progress.begin(&format!("{} {}", self.app.name, table.name), None);
+        if let Some(source) = vods_db {
+            let mut importer =
+                Importer::new(tx, table, Source::VodsDb, source, policy, self.app.id, &next_id).of(&path)?;
+            let content = content_columns(source, table).of(source.path())?;
+            let sql = format!(
+                "SELECT {} FROM {} AS t NOT INDEXED ORDER BY t.rowid",
+                select_list(table, &content, "t"),
+                table.name
+            );
+            let mut select = source.prepare(&sql).of(source.path())?;
+            let mut found = select.query([]).of(source.path())?;
+            while let Some(row) = found.next().of(source.path())? {
+                importer.feed(row, contents.as_mut()).of(&path)?;
+                self.run.progress.advance(1);
+            }
+            finish(&importer, Source::VodsDb, record, &mut expected, &mut tally);
+            if let Some(counter) = sequence(source, table.name).of(source.path())? {
+                raise_sequence(tx, table.name, counter).of(&path)?;
+            }
+        }
+        if has_global {
+            if compares {
+                Multiset::begin_source(tx).of(&path)?;
+            }
+            let control = self.run.control;
+            let mut importer =
+                Importer::new(tx, table, Source::Control, control, policy, self.app.id, &next_id)
+                    .of(&path)?;
+            let cursor = self.cursors[at].as_mut().expect("rows were found through it");
+            let progress = self.run.progress;
+            cursor
+                .each(self.app.id, |row| {
+                    progress.advance(1);
+                    importer.feed(row, contents.as_mut())
+                })
+                .of(&path)?;
+            finish(&importer, Source::Control, record, &mut expected, &mut tally);
+        }
+        self.run.progress.end();
+        if !tally.adds_up() {
+            let detail = format!("the counts of table {} do not add up: {tally:?}", table.name);
+            return Err(Error::Unfit { path, unfit: Unfit::Mismatch { detail } }.into());
+        }
+        record.result.insert(table.name.to_owned(), expected);
+        record.tables.insert(table.name.to_owned(), tally);
+        Ok(())
+    }
+
+    /// An id above every one that a source or the table itself ever gave out.
+    fn first_free_id(
+        &self,
+        tx: &Connection,
+        table: &Table,
+        vods_db: Option<&Database>,
+    ) -> Result<i64, Failure> {
+        if !table.numbered {
+            return Ok(0);
+        }
+        let mut highest = 0;
+        let control = (self.run.control, self.run.site.control.as_path());
+        let app_db = self.place.db();
+        let sources = [Some((tx, app_db.as_path())), vods_db.map(|db| (&**db, db.path())), Some(control)];
+        for (db, path) in sources.into_iter().flatten() {
+            if has_table(db, table.name).of(path)? {
+                let sql = format!("SELECT coalesce(max(id), 0) FROM {}", table.name);
+                let id: i64 = db.query_row(&sql, [], |row| row.get(0)).of(path)?;
+                highest = highest.max(id).max(sequence(db, table.name).of(path)?.unwrap_or(0));
+            }
+        }
+        Ok(highest.saturating_add(1))
+    }
+}
+
+fn finish(
+    importer: &Importer<'_>,
+    source: Source,
+    record: &mut Record,
+    expected: &mut rows::Digest,
+    tally: &mut Tally,
+) {
+    expected.add_all(&importer.gained);
+    *tally += importer.tally;
+    record.sources.push(SourceDigest {
+        source: source.name().to_owned(),
+        table: importer.table_name().to_owned(),
+        digest: importer.seen,
+    });
+}

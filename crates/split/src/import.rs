@@ -1,0 +1,460 @@
+//! Bringing the rows of one source's table into an app.db.
+//!
+//! Ids are kept where they are free; a different row under a taken id gets a new one above every id
+//! that any source ever gave out. What a constraint refuses, and a second version of a key, is held
+//! whole. The caller's transaction covers all of it.
+
+use std::cell::Cell;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, Error, Result, Row, Statement, ffi, params};
+use streamhub::report::Tally;
+use streamhub_engine::error::Fault;
+use streamhub_engine::names::{quoted, quoted_list};
+use streamhub_engine::reshape::{Column, add_missing_columns, columns};
+use streamhub_engine::time;
+
+use crate::multiset::Multiset;
+use crate::older::Table;
+use crate::record::content_columns;
+use crate::rows::{self, Digest, Print};
+
+/// What may be done with a row that app.db lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Bring it in.
+    Import,
+    /// The app has lived on since an import, so the row may have been deleted there: only count it.
+    Compare,
+}
+
+/// Where a row comes from, as reports and held rows name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The control database.
+    Control,
+    /// The app's own `vods.db`.
+    VodsDb,
+    /// The older app.db itself, where a row of it does not fit the newer schema.
+    AppDb,
+}
+
+impl Source {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::VodsDb => "vods.db",
+            Self::AppDb => "app.db",
+        }
+    }
+}
+
+/// How a source's rows are laid out: `rowid, id, app_id`, then these columns.
+pub(crate) const FIRST_CONTENT: usize = 3;
+
+/// The start of a query in that layout, without its FROM.
+pub(crate) fn select_list(table: &Table, content: &[String], alias: &str) -> String {
+    let numbers =
+        if table.numbered { format!("{alias}.id, {alias}.app_id") } else { "NULL, NULL".to_owned() };
+    let content: Vec<_> = content.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
+    format!("{alias}.rowid, {numbers}, {}", content.join(", "))
+}
+
+/// One source's table on its way into an app.db.
+pub(crate) struct Importer<'c> {
+    db: &'c Connection,
+    table: &'static Table,
+    source: Source,
+    policy: Policy,
+    app_id: i64,
+    content: Vec<String>,
+    next_id: &'c Cell<i64>,
+    insert: Statement<'c>,
+    find: Option<Statement<'c>>,
+    /// Only where types have to be brought to the table's own first.
+    converter: Option<Converter<'c>>,
+    pub(crate) tally: Tally,
+    /// What the source held.
+    pub(crate) seen: Digest,
+    /// What was brought in.
+    pub(crate) gained: Digest,
+}
+
+impl<'c> Importer<'c> {
+    /// `from` are the source table's columns; those that the table lacks are added to it.
+    pub(crate) fn new(
+        db: &'c Connection,
+        table: &'static Table,
+        source: Source,
+        from: &Connection,
+        policy: Policy,
+        app_id: i64,
+        next_id: &'c Cell<i64>,
+    ) -> Result<Self> {
+        let content = content_columns(from, table)?;
+        let theirs: Vec<Column> =
+            columns(from, table.name)?.into_iter().filter(|column| content.contains(&column.name)).collect();
+        add_missing_columns(db, table.name, &theirs)?;
+        let ours = columns(db, table.name)?;
+        let (numbers, slots) = if table.numbered { ("id, app_id, ", 2) } else { ("", 0) };
+        let insert = format!(
+            "INSERT INTO {} ({numbers}{}) VALUES ({})",
+            table.name,
+            quoted_list(&content),
+            vec!["?"; slots + content.len()].join(", ")
+        );
+        let find = table
+            .key
+            .map(|key| format!("SELECT {} FROM {} WHERE {key} IS ?1", quoted_list(&content), table.name));
+        Ok(Self {
+            db,
+            table,
+            source,
+            policy,
+            app_id,
+            next_id,
+            insert: db.prepare(&insert)?,
+            find: find.map(|sql| db.prepare(&sql)).transpose()?,
+            converter: Converter::where_needed(db, table, &content, &theirs, &ours)?,
+            content,
+            tally: Tally::default(),
+            seen: Digest::default(),
+            gained: Digest::default(),
+        })
+    }
+
+    pub(crate) fn table_name(&self) -> &'static str {
+        self.table.name
+    }
+
+    /// Takes one row in the layout of [`select_list`].
+    pub(crate) fn feed(&mut self, row: &Row<'_>, contents: Option<&mut Multiset<'_>>) -> Result<()> {
+        let mut values = Vec::with_capacity(self.content.len());
+        for at in 0..self.content.len() {
+            values.push(row.get_ref(FIRST_CONTENT + at)?);
+        }
+        let converted;
+        if let Some(converter) = &mut self.converter {
+            converted = converter.convert(&values)?;
+            if let Some(converted) = &converted {
+                values = converted.iter().map(ValueRef::from).collect();
+            }
+        }
+        let print = rows::print(self.content.iter().map(String::as_str).zip(values.iter().copied()));
+        self.tally.found += 1;
+        self.seen.add(&print);
+        match (self.table.key, contents) {
+            (Some(key), _) => self.feed_keyed(key, row, &values, &print),
+            (None, contents) => self.feed_counted(row, &values, &print, contents),
+        }
+    }
+
+    fn feed_keyed(&mut self, key: &str, row: &Row<'_>, values: &[ValueRef<'_>], print: &Print) -> Result<()> {
+        let at = self.content.iter().position(|name| name == key).expect("a key is a content column");
+        let key = values[at];
+        // No unique index keeps NULLs apart, so they are looked for first.
+        if self.policy == Policy::Compare || key == ValueRef::Null {
+            match self.find(key, print)? {
+                Some(true) => self.tally.already_there += 1,
+                Some(false) | None if self.policy == Policy::Compare => self.count_absent(row)?,
+                Some(false) => self.hold(row, "another version of this key is there", Held::Conflict)?,
+                None => self.insert(row, values, print)?,
+            }
+            return Ok(());
+        }
+        match self.try_insert(row, values)? {
+            Ok(()) => self.imported(print),
+            Err(refusal) if refusal.is_unique() => match self.find(key, print)? {
+                Some(true) => self.tally.already_there += 1,
+                _ => self.hold(row, "another version of this key is there", Held::Conflict)?,
+            },
+            Err(refusal) => self.hold(row, &refusal.0.to_string(), Held::Failure)?,
+        }
+        Ok(())
+    }
+
+    fn feed_counted(
+        &mut self,
+        row: &Row<'_>,
+        values: &[ValueRef<'_>],
+        print: &Print,
+        contents: Option<&mut Multiset<'_>>,
+    ) -> Result<()> {
+        let Some(contents) = contents else {
+            return self.insert(row, values, print);
+        };
+        if contents.see(print)? {
+            self.tally.already_there += 1;
+            return Ok(());
+        }
+        if self.policy == Policy::Compare {
+            return self.count_absent(row);
+        }
+        let before = self.tally.imported;
+        self.insert(row, values, print)?;
+        if self.tally.imported > before { contents.gain(print) } else { Ok(()) }
+    }
+
+    fn insert(&mut self, row: &Row<'_>, values: &[ValueRef<'_>], print: &Print) -> Result<()> {
+        match self.try_insert(row, values)? {
+            Ok(()) => self.imported(print),
+            Err(refusal) => self.hold(row, &refusal.0.to_string(), Held::Failure)?,
+        }
+        Ok(())
+    }
+
+    fn imported(&mut self, print: &Print) {
+        self.tally.imported += 1;
+        self.gained.add(print);
+    }
+
+    /// Inserts under the row's own id, or where that is taken under a new one.
+    fn try_insert(
+        &mut self,
+        row: &Row<'_>,
+        values: &[ValueRef<'_>],
+    ) -> Result<std::result::Result<(), Refusal>> {
+        if !self.table.numbered {
+            return self.bind_and_run(None, values);
+        }
+        let own: Option<i64> = match row.get_ref(1)? {
+            ValueRef::Integer(id) => Some(id),
+            _ => None,
+        };
+        if let Some(id) = own {
+            match self.bind_and_run(Some(id), values)? {
+                Err(refusal) if refusal.is_taken_id() => {}
+                done => return Ok(done),
+            }
+        }
+        let id = self.next_id.get();
+        let Some(next) = id.checked_add(1) else {
+            let full = ffi::Error::new(ffi::SQLITE_FULL);
+            return Ok(Err(Refusal(Error::SqliteFailure(full, Some("no id is left".to_owned())))));
+        };
+        let done = self.bind_and_run(Some(id), values)?;
+        if done.is_ok() {
+            self.next_id.set(next);
+        }
+        Ok(done)
+    }
+
+    fn bind_and_run(
+        &mut self,
+        id: Option<i64>,
+        values: &[ValueRef<'_>],
+    ) -> Result<std::result::Result<(), Refusal>> {
+        let mut at = 1;
+        if self.table.numbered {
+            self.insert.raw_bind_parameter(1, id)?;
+            self.insert.raw_bind_parameter(2, self.app_id)?;
+            at = 3;
+        }
+        for value in values {
+            self.insert.raw_bind_parameter(at, ToSqlOutput::Borrowed(*value))?;
+            at += 1;
+        }
+        match self.insert.raw_execute() {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if Fault::of_sqlite(&error) == Fault::Constraint => Ok(Err(Refusal(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the key is there, and if so with the same content.
+    fn find(&mut self, key: ValueRef<'_>, print: &Print) -> Result<Option<bool>> {
+        let find = self.find.as_mut().expect("only keyed tables are searched by key");
+        let mut found = find.query([ToSqlOutput::Borrowed(key)])?;
+        let mut there = None;
+        while let Some(row) = found.next()? {
+            let values =
+                self.content.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
+            there = Some(there == Some(true) || rows::print(values) == *print);
+        }
+        Ok(there)
+    }
+
+    /// A row that app.db lacks and that is not brought in: held by an earlier import, or left over.
+    fn count_absent(&mut self, row: &Row<'_>) -> Result<()> {
+        let mut held = self.db.prepare_cached(
+            "SELECT reason FROM _streamhub_unimported \
+             WHERE source = ?1 AND source_table = ?2 AND source_rowid = ?3 AND row_json = ?4",
+        )?;
+        let mut found = held.query(params![
+            self.source.name(),
+            self.table.name,
+            row.get::<_, i64>(0)?,
+            self.whole_row(row)?
+        ])?;
+        match found.next()? {
+            None => self.tally.left_over += 1,
+            Some(held) => match Held::of(&held.get::<_, String>(0)?) {
+                Held::Conflict => self.tally.conflicts += 1,
+                Held::Failure => self.tally.failures += 1,
+            },
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, row: &Row<'_>, reason: &str, held: Held) -> Result<()> {
+        match held {
+            Held::Conflict => self.tally.conflicts += 1,
+            Held::Failure => self.tally.failures += 1,
+        }
+        hold(self.db, self.source, self.table.name, row.get(0)?, &held.reason(reason), &self.whole_row(row)?)
+    }
+
+    fn whole_row(&self, row: &Row<'_>) -> Result<String> {
+        let mut values = Vec::with_capacity(self.content.len() + 2);
+        if self.table.numbered {
+            values.push(("id", row.get_ref(1)?));
+            values.push(("app_id", row.get_ref(2)?));
+        }
+        for (at, name) in self.content.iter().enumerate() {
+            values.push((name.as_str(), row.get_ref(FIRST_CONTENT + at)?));
+        }
+        Ok(rows::json(values.into_iter()))
+    }
+}
+
+/// Keeps a row whole in `_streamhub_unimported`; a row that is held already is held once.
+pub(crate) fn hold(
+    db: &Connection,
+    source: Source,
+    table: &str,
+    rowid: i64,
+    reason: &str,
+    row_json: &str,
+) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO _streamhub_unimported (source, source_table, source_rowid, reason, row_json, held_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![source.name(), table, rowid, reason, row_json, time::now()])
+    .map(drop)
+}
+
+/// Why a row is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Conflict,
+    Failure,
+}
+
+impl Held {
+    const CONFLICT: &'static str = "conflict: ";
+
+    fn reason(self, words: &str) -> String {
+        match self {
+            Self::Conflict => format!("{}{words}", Self::CONFLICT),
+            Self::Failure => format!("refused: {words}"),
+        }
+    }
+
+    fn of(reason: &str) -> Self {
+        if reason.starts_with(Self::CONFLICT) { Self::Conflict } else { Self::Failure }
+    }
+}
+
+/// A constraint's refusal of one row.
+struct Refusal(Error);
+
+impl Refusal {
+    fn code(&self) -> i32 {
+        self.0.sqlite_error().map_or(0, |error| error.extended_code)
+    }
+
+    fn is_unique(&self) -> bool {
+        matches!(self.code(), ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY)
+    }
+
+    fn is_taken_id(&self) -> bool {
+        matches!(self.code(), ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID)
+    }
+}
+
+/// Brings values to the types that the table's own columns give them, by storing them once.
+///
+/// Needed only where a source declares a column with another type than the table: there SQLite would
+/// store the value differently, and the row would not be found equal again.
+struct Converter<'c> {
+    store: Statement<'c>,
+    load: Statement<'c>,
+    width: usize,
+}
+
+impl<'c> Converter<'c> {
+    fn where_needed(
+        db: &'c Connection,
+        table: &Table,
+        content: &[String],
+        theirs: &[Column],
+        ours: &[Column],
+    ) -> Result<Option<Self>> {
+        let affinity_in = |columns: &[Column], name: &str| {
+            columns
+                .iter()
+                .find(|column| column.name.eq_ignore_ascii_case(name))
+                .map(|column| affinity(&column.decl))
+        };
+        if content.iter().all(|name| affinity_in(theirs, name) == affinity_in(ours, name)) {
+            return Ok(None);
+        }
+        let name = format!("converted_{}", table.name);
+        let known: Vec<_> = content
+            .iter()
+            .map(|name| if affinity_in(ours, name).is_some() { quoted(name) } else { "NULL".into() })
+            .collect();
+        db.execute_batch(&format!(
+            "DROP TABLE IF EXISTS temp.{name}; CREATE TEMP TABLE {name} AS SELECT {} FROM main.{} WHERE 0",
+            known.join(", "),
+            table.name
+        ))?;
+        Ok(Some(Self {
+            store: db.prepare(&format!(
+                "INSERT OR REPLACE INTO temp.{name} (rowid, {}) VALUES (1, {})",
+                columns_of_temp(db, &name)?,
+                vec!["?"; content.len()].join(", ")
+            ))?,
+            load: db.prepare(&format!("SELECT * FROM temp.{name} WHERE rowid = 1"))?,
+            width: content.len(),
+        }))
+    }
+
+    /// None for a row that has no owned form, because some text in it is not UTF-8: it stays as it is.
+    fn convert(&mut self, values: &[ValueRef<'_>]) -> Result<Option<Vec<Value>>> {
+        for (at, value) in values.iter().enumerate() {
+            self.store.raw_bind_parameter(at + 1, ToSqlOutput::Borrowed(*value))?;
+        }
+        self.store.raw_execute()?;
+        let width = self.width;
+        self.load.query_row([], |row| {
+            let values = (0..width).map(|at| Value::try_from(row.get_ref(at)?).map_err(Error::from));
+            Ok(values.collect::<Result<_>>().ok())
+        })
+    }
+}
+
+fn columns_of_temp(db: &Connection, name: &str) -> Result<String> {
+    let names: Vec<String> = db
+        .prepare("SELECT name FROM pragma_table_xinfo(?1, 'temp')")?
+        .query_map([name], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    Ok(quoted_list(&names))
+}
+
+/// SQLite's rules for the type that a declaration gives a column.
+fn affinity(decl: &str) -> &'static str {
+    let decl = decl.to_ascii_uppercase();
+    if decl.contains("INT") {
+        "INTEGER"
+    } else if ["CHAR", "CLOB", "TEXT"].iter().any(|word| decl.contains(word)) {
+        "TEXT"
+    } else if decl.is_empty() || decl.contains("BLOB") {
+        "BLOB"
+    } else if ["REAL", "FLOA", "DOUB"].iter().any(|word| decl.contains(word)) {
+        "REAL"
+    } else {
+        "NUMERIC"
+    }
+}

@@ -1,0 +1,124 @@
+//! What a take-over did, written into app.db with the rows that it speaks for.
+//!
+//! A later start can prove from it that an import which was committed is whole, and a clean-up can
+//! prove that the sources are still the ones that were imported.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use streamhub::report::Tally;
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::names::quoted_list;
+use streamhub_engine::reshape::columns;
+use streamhub_engine::{Database, Error, Result, Unfit, meta};
+
+use crate::older::{TABLES, Table};
+use crate::rows::{self, Digest};
+
+const KEY: &str = "split_record";
+
+/// The record of one app's take-over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// What each source held.
+    pub(crate) sources: Vec<SourceDigest>,
+    /// What app.db's tables held when the take-over was committed.
+    pub(crate) result: BTreeMap<String, Digest>,
+    /// What became of the rows.
+    pub(crate) tables: BTreeMap<String, Tally>,
+}
+
+/// The content of one table of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceDigest {
+    pub(crate) source: String,
+    pub(crate) table: String,
+    pub(crate) digest: Digest,
+}
+
+impl Record {
+    pub(crate) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        let text = serde_json::to_string(self).expect("a record has only text keys");
+        meta::set(db, KEY, &text)
+    }
+
+    pub(crate) fn read(db: &Database) -> Result<Self> {
+        let text = meta::get(db, KEY).of(db.path())?.unwrap_or_default();
+        serde_json::from_str(&text).map_err(|error| {
+            let detail = format!("its record of the take-over is unreadable: {error}");
+            Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Mismatch { detail } }
+        })
+    }
+
+    /// Refuses a database whose tables are not what the record says.
+    pub(crate) fn verify(&self, db: &Database) -> Result<()> {
+        self.verify_in(db, db.path())
+    }
+
+    /// As [`Record::verify`], inside a transaction that is not committed yet.
+    pub(crate) fn verify_in(&self, db: &Connection, path: &Path) -> Result<()> {
+        for table in &TABLES {
+            let found = digest_of(db, table).of(path)?;
+            let expected = self.result.get(table.name).copied().unwrap_or_default();
+            if found != expected {
+                let detail = format!(
+                    "table {} holds {} rows that are not the {} rows of the take-over",
+                    table.name, found.rows, expected.rows
+                );
+                return Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Mismatch { detail } });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The content of an app.db's table.
+pub(crate) fn digest_of(db: &Connection, table: &Table) -> rusqlite::Result<Digest> {
+    let mut digest = Digest::default();
+    each_print(db, table, |print| {
+        digest.add(print);
+        Ok(())
+    })?;
+    Ok(digest)
+}
+
+/// Gives the print of every row of an app.db's table to `visit`.
+pub(crate) fn each_print(
+    db: &Connection,
+    table: &Table,
+    mut visit: impl FnMut(&rows::Print) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let names = content_columns(db, table)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut select =
+        db.prepare(&format!("SELECT {} FROM {} NOT INDEXED", quoted_list(&names), table.name))?;
+    let mut found = select.query([])?;
+    while let Some(row) = found.next()? {
+        let values = names.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
+        visit(&rows::print(values))?;
+    }
+    Ok(())
+}
+
+/// The columns that make rows of a table equal: the known ones, then any others by name. Empty where
+/// there is no such table.
+pub(crate) fn content_columns(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
+    let found = columns(db, table.name)?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut names: Vec<String> = table.columns.iter().map(|&name| name.to_owned()).collect();
+    let mut others: Vec<String> = found
+        .into_iter()
+        .map(|column| column.name)
+        .filter(|name| !table.columns.contains(&name.as_str()))
+        .filter(|name| !(table.numbered && (name == "id" || name == "app_id")))
+        .collect();
+    others.sort();
+    names.append(&mut others);
+    Ok(names)
+}

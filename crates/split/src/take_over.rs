@@ -1,0 +1,280 @@
+//! The take-over as a whole: what the hub calls at boot.
+
+use std::collections::BTreeMap;
+
+use streamhub::legacy::{LegacySource, Site};
+use streamhub::progress::Progress;
+use streamhub::report::{AppReport, Outcome, SplitReport, Tally};
+use streamhub::{AppId, HubError};
+use streamhub_control::Control;
+use streamhub_control::apps::{self, App, SplitState};
+use streamhub_control::schema::SCHEMA;
+use streamhub_engine::error::SqliteContext;
+use streamhub_engine::judge::{self, Standing};
+use streamhub_engine::{Database, Error, Unfit, Unopened, durable, meta};
+
+use crate::adopt;
+use crate::app::{self, Mode, Run, Taken};
+use crate::cleanup;
+use crate::cursor::{self, Select};
+use crate::older::{self, TABLES};
+
+/// Takes the older system's data directories over.
+#[derive(Clone, Debug, Default)]
+pub struct Older {
+    errand: Option<Errand>,
+}
+
+/// What a person asks for beyond what a boot does anyway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Bring in an app's left-over rows and those that carry another app's number.
+    Recover(AppId),
+    /// Remove older rows and files that are imported or held.
+    Cleanup,
+}
+
+impl Older {
+    /// With something to do beyond a boot's own work.
+    pub fn with(errand: Errand) -> Self {
+        Self { errand: Some(errand) }
+    }
+
+    /// What [`LegacySource::boot`] would do, found out on copies without a name. Creates no file and
+    /// takes no lock.
+    pub fn dry_run(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError> {
+        let version = standing(site)?;
+        let mut report = SplitReport { dry_run: true, ..SplitReport::default() };
+        let inspected = if let Some(version) = version {
+            report.adopted_from = Some(version);
+            let inspected = adopt::judge(site, version)?;
+            crate::space::require(site)?;
+            inspected
+        } else {
+            Database::inspect(&site.control).map_err(HubError::control)?
+        };
+        refuse_holders(site, &inspected)?;
+        let mut control = Database::scratch(Some(&inspected))?;
+        drop(inspected);
+        if version.is_some() {
+            adopt::migrate(&mut control, "").map_err(HubError::control)?;
+        }
+        self.take_all(site, &control, None, progress, &mut report)?;
+        if self.errand == Some(Errand::Cleanup) {
+            cleanup::plan(site, &control, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    fn recovering(&self) -> Option<&AppId> {
+        match &self.errand {
+            Some(Errand::Recover(app)) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// Takes over every app that is open, reading through `reader` and recording through `writer`;
+    /// without a writer nothing is changed anywhere.
+    fn take_all(
+        &self,
+        site: &Site,
+        reader: &Database,
+        mut writer: Option<&mut Control>,
+        progress: &dyn Progress,
+        report: &mut SplitReport,
+    ) -> Result<(), HubError> {
+        let path = &site.control;
+        let registered = apps::list_by_id(reader).of(path)?;
+        if let Some(name) = self.recovering()
+            && !registered.iter().any(|app| app.name == name.as_str())
+        {
+            return Err(HubError::UnknownApp { name: name.to_string() });
+        }
+        let names: Vec<_> = registered.iter().map(|app| app.name.clone()).collect();
+        adopt::refuse_no_directory(site, &names)?;
+        report.orphan_directories = durable::names_in(&site.data.apps())?
+            .into_iter()
+            .filter(|name| !name.starts_with('.') && !names.contains(name))
+            .collect();
+        let open: Vec<_> = registered.iter().filter(|app| self.is_open(app)).collect();
+        if writer.is_some() {
+            sweep_staging(site, &open)?;
+        }
+        for table in &TABLES {
+            let rows = cursor::orphans(reader, table).of(path)?;
+            if rows > 0 {
+                report.orphan_rows.insert(table.name.to_owned(), rows);
+            }
+        }
+        let installation =
+            meta::get(reader, streamhub_control::db::INSTALLATION).of(path)?.unwrap_or_default();
+        let run = Run {
+            site,
+            control: reader,
+            installation: &installation,
+            recover: self.recovering(),
+            mode: if writer.is_some() { Mode::Real } else { Mode::DryRun },
+            progress,
+        };
+        let select = Select::Open(self.recovering().map(ToString::to_string));
+        cursor::with_cursors(reader, &select, |cursors| {
+            for app in open {
+                let taken = app::take(&run, app, cursors);
+                let entry = report_of(app, taken.as_ref());
+                if let Some(error) = &entry.error {
+                    tracing::error!(app.name = %app.name, code = error.code, reason = %error.message, "app not taken over");
+                }
+                if let Some(control) = writer.as_deref_mut() {
+                    record(control, app, taken.ok().as_ref(), &entry)?;
+                }
+                report.apps.push(entry);
+            }
+            Ok(())
+        })
+    }
+
+    fn is_open(&self, app: &App) -> bool {
+        matches!(app.split_state, Some(SplitState::Pending | SplitState::Missing))
+            || self.recovering().is_some_and(|name| name.as_str() == app.name)
+    }
+}
+
+impl LegacySource for Older {
+    fn has_errand(&self) -> bool {
+        self.errand.is_some()
+    }
+
+    fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError> {
+        let version = standing(site)?;
+        let mut report = SplitReport::default();
+        if let Some(version) = version {
+            refuse_holders(site, &Database::inspect(&site.control).map_err(HubError::control)?)?;
+            progress.begin("backing up and adopting the control database", None);
+            let adopted = adopt::adopt(site, version)?;
+            progress.end();
+            report.adopted_from = Some(adopted.version);
+            report.backup = Some(adopted.backup);
+        } else {
+            refuse_holders(site, &Database::inspect(&site.control).map_err(HubError::control)?)?;
+        }
+        let mut control = Control::open(&site.control).map_err(HubError::control)?;
+        let reader = Database::read(&site.control).map_err(HubError::control)?;
+        self.take_all(site, &reader, Some(&mut control), progress, &mut report)?;
+        drop(reader);
+        finish_split(&mut control)?;
+        if self.errand == Some(Errand::Cleanup) {
+            cleanup::run(site, &mut control, progress, &mut report)?;
+        }
+        control.close()?;
+        Ok(report)
+    }
+}
+
+/// The older version, or none where the control database is ours already.
+fn standing(site: &Site) -> Result<Option<u32>, HubError> {
+    let stamp = judge::stamp(&site.control).map_err(HubError::control)?;
+    match SCHEMA.standing(stamp, &site.control).map_err(HubError::control)? {
+        Standing::Ours { .. } => Ok(None),
+        Standing::Unmarked { version } => Ok(Some(version)),
+    }
+}
+
+/// The older system takes no lock on the directory, so every database is asked for holders before
+/// any of them is touched.
+fn refuse_holders(site: &Site, control: &Database) -> Result<(), HubError> {
+    let names: Vec<String> = control
+        .prepare("SELECT name FROM apps")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .of(control.path())
+        .map_err(HubError::control)?;
+    for id in names.iter().filter_map(|name| name.parse::<AppId>().ok()) {
+        let dir = site.data.app(&id).dir().to_owned();
+        for name in ["app.db", "vods.db"] {
+            // What cannot be claimed is reported as that app's failure later.
+            let Ok(unopened) = Unopened::claim(&dir.join(name)) else { continue };
+            if let Err(Error::Unfit { path, unfit: Unfit::Held { pid } }) = unopened.refuse_foreign_holder() {
+                return Err(HubError::InUse { path, pid });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a killed run left half built.
+fn sweep_staging(site: &Site, open: &[&App]) -> Result<(), HubError> {
+    durable::remove_dir_all(&site.data.apps().join(".staging"))?;
+    for app in open {
+        if let Ok(id) = app.name.parse::<AppId>() {
+            durable::remove_dir_all(&site.data.app(&id).dir().join(".staging"))?;
+        }
+    }
+    for name in durable::names_in(&site.data.pre_migrate())? {
+        if name.contains(streamhub_engine::snapshot::PART) {
+            durable::remove_file(&site.data.pre_migrate().join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn report_of(app: &App, taken: Result<&Taken, &crate::failure::Failure>) -> AppReport {
+    let mut report = AppReport {
+        app: app.name.clone(),
+        outcome: Outcome::Failed,
+        total: Tally::default(),
+        tables: BTreeMap::new(),
+        error: None,
+        notes: Vec::new(),
+    };
+    match taken {
+        Ok(taken) => {
+            report.outcome = taken.outcome;
+            report.tables.clone_from(&taken.tables);
+            report.notes.clone_from(&taken.notes);
+            for tally in taken.tables.values() {
+                report.total += *tally;
+            }
+        }
+        Err(failure) => report.error = Some(failure.report(&app.name)),
+    }
+    report
+}
+
+/// Tells the registry how an app's take-over ended; the pointer and the state in one transaction.
+fn record(
+    control: &mut Control,
+    app: &App,
+    taken: Option<&Taken>,
+    report: &AppReport,
+) -> Result<(), HubError> {
+    let (state, detail) = match taken {
+        None => {
+            (app.split_state, report.error.as_ref().map(|error| format!("{}: {}", error.code, error.message)))
+        }
+        Some(taken) if taken.identity.is_none() => (Some(SplitState::Missing), None),
+        Some(taken) => (Some(SplitState::Done), (!taken.notes.is_empty()).then(|| taken.notes.join("; "))),
+    };
+    let identity = taken.and_then(|taken| taken.identity.as_ref());
+    let state = state.unwrap_or(SplitState::Pending);
+    if identity.is_none() && app.split_state == Some(state) && app.split_detail == detail {
+        return Ok(());
+    }
+    control.write(|tx| {
+        if let Some(identity) = identity {
+            apps::point(tx, app.id, &identity.uuid, identity.generation)?;
+        }
+        apps::set_split(tx, app.id, state, detail.as_deref())
+    })?;
+    Ok(())
+}
+
+/// Says for people that nothing is left to be done.
+fn finish_split(control: &mut Control) -> Result<(), HubError> {
+    let done = control.query(|db| {
+        let pending = apps::list_by_id(db)?.iter().any(|app| app.split_state == Some(SplitState::Pending));
+        Ok(pending || older::is_marked(db, older::SPLIT_DONE)?)
+    })?;
+    if !done {
+        control.write(|tx| meta::set(tx, older::SPLIT_DONE, "1"))?;
+    }
+    Ok(())
+}
