@@ -36,3 +36,8 @@ pub use legacy::LegacySource;
 
 pub use streamhub_control::{apps, password, tenants, users};
 pub use streamhub_engine::{AppId, DataDir, data_dir, database_url, filesystem::Volatile};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
