@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use streamhub_control::{Control, apps, schema::SCHEMA};
 use streamhub_engine::judge::{self, Standing};
 use streamhub_engine::lock::DirLock;
-use streamhub_engine::{DataDir, Error, Unfit, Unopened, durable, filesystem, install};
+use streamhub_engine::{DataDir, Error, Unfit, Unopened, durable, filesystem, install, snapshot};
 
 use crate::error::HubError;
 use crate::hub::HubConfig;
@@ -144,7 +144,9 @@ fn sweep(control: &Path) -> Result<(), HubError> {
     let name = control.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for entry in durable::names_in(durable::parent(control))? {
         let Some(rest) = entry.strip_prefix(&name) else { continue };
-        let half_done = rest.starts_with(".new") || (rest.starts_with(".bak-") && rest.contains(".part"));
+        let half_done = rest == ".new"
+            || rest.starts_with(".new-")
+            || (rest.starts_with(".bak-") && rest.contains(snapshot::PART));
         if half_done {
             durable::remove_file(&control.with_file_name(&entry))?;
         }

@@ -40,7 +40,7 @@ pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Loca
     if durable::exists(&path)? {
         return Ok(Located::There(path));
     }
-    let trace = trace_of_installation(data)?;
+    let trace = trace_of_installation(data, &path)?;
     if configured.is_some_and(|place| place.mode == Mode::MustExist) {
         return Err(HubError::ControlMissing { path, trace: "DATABASE_URL with mode=rw".to_owned() });
     }
@@ -66,7 +66,15 @@ fn configured_path(place: &ControlPlace) -> Result<PathBuf, HubError> {
 }
 
 /// Anything that a new installation would not have.
-fn trace_of_installation(data: &DataDir) -> Result<Option<String>, HubError> {
+fn trace_of_installation(data: &DataDir, control: &Path) -> Result<Option<String>, HubError> {
+    let name = control.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = durable::names_in(durable::parent(control))?;
+    // What a killed first start leaves behind ends in `.new`; a -wal or a backup had a database once.
+    if let Some(found) = beside.into_iter().find(|found| {
+        found.strip_prefix(&name).is_some_and(|rest| rest == "-wal" || rest.starts_with(".bak-"))
+    }) {
+        return Ok(Some(found));
+    }
     if durable::exists(&data.root().join("data"))? {
         return Ok(Some("data/".to_owned()));
     }
