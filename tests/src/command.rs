@@ -196,7 +196,8 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command) -> Result<Self, Ended> {
+    /// Starts a command that becomes a server, or gives how it ended.
+    pub fn start(mut command: Command) -> Result<Self, Ended> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (found, addresses) = mpsc::channel();

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use streamhub_control::{Control, apps, schema::SCHEMA};
 use streamhub_engine::judge::{self, Standing};
 use streamhub_engine::lock::DirLock;
-use streamhub_engine::{DataDir, Error, Unfit, Unopened, durable, filesystem, install, snapshot};
+use streamhub_engine::{
+    DataDir, Database, Error, Unfit, Unopened, durable, filesystem, install, snapshot, time,
+};
 
 use crate::error::HubError;
 use crate::hub::HubConfig;
@@ -56,7 +58,10 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
     let has_errand = config.legacy.as_ref().is_some_and(|legacy| legacy.has_errand());
     let open = match standing {
         Standing::Unmarked { .. } => None,
-        Standing::Ours { .. } => Some(open_control(path)?),
+        Standing::Ours { version } => {
+            back_up_before_migrating(path, version, &data)?;
+            Some(open_control(path)?)
+        }
     };
     let open = match open {
         Some(control) if !has_errand && control.query(apps::open_splits)? == 0 => Ok(control),
@@ -111,6 +116,17 @@ pub fn judge_control(path: &Path) -> Result<Standing, HubError> {
     unopened.refuse_foreign_holder().map_err(HubError::control)?;
     drop(unopened);
     judge::stamp(path).and_then(|stamp| SCHEMA.standing(stamp, path)).map_err(HubError::control)
+}
+
+/// A proven copy of a control database of ours whose schema is about to change.
+fn back_up_before_migrating(path: &Path, version: u32, data: &DataDir) -> Result<(), HubError> {
+    if version == SCHEMA.latest() {
+        return Ok(());
+    }
+    durable::create_dir(&data.backups())?;
+    let target = data.backups().join(format!("streamhub-{version}-{}.db", time::file_stamp()));
+    let inspected = Database::inspect(path).map_err(HubError::control)?;
+    snapshot::take(&inspected, &target).map(drop).map_err(HubError::Backup)
 }
 
 fn open_control(path: &Path) -> Result<Control, HubError> {

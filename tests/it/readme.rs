@@ -1,0 +1,107 @@
+//! Every command of the README works, on a copy of data-example.
+
+use std::path::Path;
+use std::process::Command;
+
+use streamhub_tests::command::{Server, Streamhub, binary};
+use streamhub_tests::files::{build_tmp, copy_tree, scratch, tree_changes, tree_digest};
+use streamhub_tests::skip::workspace;
+
+/// The lines of all fenced shell blocks.
+fn shell_lines(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside && !line.is_empty() => lines.push(line),
+            _ => {}
+        }
+    }
+    lines
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(workspace().join("README.md")).expect("there is a README")
+}
+
+fn wait_until_ready(server: &Server, path: &str) {
+    while server.get(path).status == 503 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(server.get(path).status, 200, "{}", server.stderr());
+}
+
+#[test]
+fn every_shell_command_works() {
+    let dir = scratch();
+    let data = dir.path().join("media");
+    copy_tree(&workspace().join("data-example"), &data);
+    let mut seen = 0;
+    let text = readme();
+    for line in shell_lines(&text) {
+        seen += 1;
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["scripts/example.sh"] => example(),
+            ["scripts/test.sh"] => {
+                let ci = std::fs::read_to_string(workspace().join(".ci/run")).expect("there is a .ci/run");
+                assert!(ci.contains("scripts/test.sh"), "CI does not run the README's test command");
+            }
+            ["streamhub", "serve", "--data-dir", "/srv/media"] => {
+                let server = Streamhub::new(&data).serve();
+                wait_until_ready(&server, "/ready");
+                server.stop();
+            }
+            // Asked of a server on the port that the system chose.
+            ["curl", "-s", url] => assert!(url.ends_with(":3020/ready"), "{line}"),
+            ["streamhub", "migrate", "--data-dir", "/srv/media", rest @ ..] => {
+                let arguments = ["migrate"].iter().chain(rest);
+                let _ = Streamhub::new(&data).run(arguments).expect(0);
+            }
+            _ => panic!("no test runs this line of the README: {line}"),
+        }
+    }
+    assert!(seen >= 7, "only {seen} commands were found");
+}
+
+/// The first command of the README: takes the example over, says so app by app, serves, and changes
+/// no tracked file.
+fn example() {
+    let source = workspace().join("data-example");
+    let before = tree_digest(&source);
+    binary();
+    let target = build_tmp();
+    let target = target.parent().expect("the temporary directory lies in the build directory");
+    let mut command = Command::new(workspace().join("scripts/example.sh"));
+    command.args(["--listen", "127.0.0.1:0"]).env("CARGO_TARGET_DIR", target);
+    command.env_remove("DATABASE_URL").current_dir(Path::new("/"));
+    let server = Server::start(command).unwrap_or_else(|ended| panic!("{}", ended.describe()));
+    wait_until_ready(&server, "/ready");
+    let said = server.stderr();
+    for app in ["demo", "radio", "news-24", "archive", "camera-wall"] {
+        assert!(said.lines().any(|line| line.starts_with(app)), "no report of {app}:\n{said}");
+    }
+    assert_eq!(server.stop().code, Some(0));
+    assert_eq!(tree_changes(&before, &tree_digest(&source)), Vec::<String>::new());
+}
+
+#[test]
+fn every_listed_command_has_help_with_an_example() {
+    let text = readme();
+    let table: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `streamhub "))
+        .filter_map(|row| row.split(" | ").next())
+        .collect();
+    assert!(table.len() >= 8, "the table of commands is not where it was");
+    for cell in table {
+        for command in cell.split(", ") {
+            let command = command.trim_matches('`').trim_start_matches("streamhub ");
+            let words = command.split(' ').filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+            let output = Streamhub::bare().run(words.chain(["--help"])).expect(0);
+            assert!(output.stdout().contains("Example"), "`streamhub {command} --help` shows no example");
+        }
+    }
+}
