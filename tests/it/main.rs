@@ -2,4 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 
+mod commands;
+mod faults;
+mod structure;
 mod support;

@@ -44,7 +44,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("nix", &["streamhub-engine"]),
     ("jiff", &["streamhub-engine"]),
     ("uuid", &["streamhub-engine"]),
-    ("blake3", &["streamhub-engine", "streamhub-split"]),
+    ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),
     ("argon2", &["streamhub-control"]),
     ("saphyr-parser", &["streamhub"]),
     ("yaml_serde", &["streamhub", "streamhub-cli"]),

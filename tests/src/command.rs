@@ -135,6 +135,20 @@ impl Streamhub {
         self.try_serve().unwrap_or_else(|output| panic!("serve does not listen: {}", output.describe()))
     }
 
+    /// Starts `serve` with further arguments; where it listens is for them and the environment to say.
+    ///
+    /// # Panics
+    /// As [`Streamhub::serve`].
+    pub fn serve_with<I>(&self, arguments: I) -> Server
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let mut command = self.command(["serve"]);
+        command.args(arguments);
+        Server::start(command).unwrap_or_else(|output| panic!("serve does not listen: {}", output.describe()))
+    }
+
     /// Starts `serve`; the error is the end of a server that refused to start.
     pub fn try_serve(&self) -> Result<Server, Ended> {
         Server::start(self.command(["serve", "--listen", "127.0.0.1:0"]))
@@ -227,6 +241,18 @@ impl Server {
     /// What it wrote to standard output so far.
     pub fn stdout(&self) -> String {
         self.written[0].lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until `/ready` answers 200: the databases are open.
+    ///
+    /// # Panics
+    /// Where they are not in time.
+    pub fn wait_until_ready(&self) {
+        let start = Instant::now();
+        while self.get("/ready").status != 200 {
+            assert!(start.elapsed() < SERVER_PATIENCE, "not ready: {}", self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Asks for a path.

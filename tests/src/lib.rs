@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 
+pub mod books;
 pub mod command;
 pub mod disk;
 pub mod faults;
@@ -15,3 +16,4 @@ pub mod legacy;
 pub mod process;
 pub mod readonly;
 pub mod skip;
+pub mod sweep;

@@ -57,5 +57,15 @@ pub(crate) enum LogFormat {
 /// One module per command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Serve(commands::serve::Args),
     Migrate(commands::migrate::Args),
+    Status(commands::status::Args),
+    Doctor(commands::doctor::Args),
+    #[command(subcommand)]
+    App(commands::app::Command),
+    #[command(subcommand)]
+    User(commands::user::Command),
+    #[command(subcommand)]
+    Config(commands::config::Command),
+    Completions(commands::completions::Args),
 }

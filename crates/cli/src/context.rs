@@ -3,49 +3,86 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use streamhub::settings::{ControlDatabase, FileSource, Overrides, Settings, process_env};
-use streamhub::{HubConfig, LegacySource, Volatile, data_dir};
+use streamhub::data_dir::{self, Resolved};
+use streamhub::settings::{
+    ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
+};
+use streamhub::{HubConfig, LegacySource, Volatile};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Global, LogFormat};
-use crate::exit::Refusal;
+use crate::args::{self, Global};
+use crate::exit::{Complaint, Refusal};
 use crate::progress::Show;
+
+/// The target of what a server announces, which is logged at the default level too.
+pub(crate) const ANNOUNCED: &str = "serve";
 
 /// The settings in effect and where the data is.
 pub(crate) struct Context {
-    pub(crate) data_dir: PathBuf,
+    pub(crate) data_dir: Resolved,
     pub(crate) settings: Settings,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
 }
 
-impl Context {
-    /// Finds the data directory and the settings. `overrides` are the command's own flags.
-    pub(crate) fn find(global: Global, mut overrides: Overrides) -> anyhow::Result<Self> {
+/// The data directory and the settings file, before anything was read.
+pub(crate) struct Places {
+    pub(crate) data_dir: Resolved,
+    pub(crate) settings_file: FileSource,
+}
+
+impl Places {
+    /// Finds them by the options and the environment.
+    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
         let data_dir = data_dir::resolve(global.data_dir.as_deref(), &|name| std::env::var_os(name))
             .map_err(|error| Refusal::configuration(&error, "give --data-dir, or set DATA_DIR"))?;
-        overrides.allow_volatile = overrides.allow_volatile.or(global.allow_volatile.then_some(true));
-        overrides.log_format = overrides.log_format.or(global.log_format.map(|format| match format {
-            LogFormat::Text => streamhub::settings::LogFormat::Text,
-            LogFormat::Json => streamhub::settings::LogFormat::Json,
-        }));
-        let file = match global.config {
-            Some(path) => FileSource::Named(path),
-            None => FileSource::InDataDir(data_dir.join("streamhub.yaml")),
+        let settings_file = match &global.config {
+            Some(path) => FileSource::Named(path.clone()),
+            None => FileSource::InDataDir(data_dir.path.join("streamhub.yaml")),
         };
-        let settings = Settings::load(overrides, &process_env, Some(file)).map_err(|error| {
-            let way_out = error.way_out().unwrap_or_default();
-            Refusal::configuration(&error, way_out)
-        })?;
-        start_log(settings.log_format.value, global.verbose, global.quiet);
-        Ok(Self { data_dir, settings, json: global.json, quiet: global.quiet })
+        Ok(Self { data_dir, settings_file })
     }
 
-    /// How to open the hub. Only some commands may create a data directory.
-    pub(crate) fn hub_config(&self, may_create: bool, legacy: Arc<dyn LegacySource>) -> HubConfig {
-        let mut config = HubConfig::new(&self.data_dir);
-        config.may_create = may_create;
-        config.legacy = Some(legacy);
+    /// The settings file's path.
+    pub(crate) fn settings_path(&self) -> PathBuf {
+        match &self.settings_file {
+            FileSource::Named(path) | FileSource::InDataDir(path) => path.clone(),
+        }
+    }
+
+    /// Loads the settings, or says everything that is wrong with them. `overrides` are the command's own flags.
+    pub(crate) fn load(
+        &self,
+        global: &Global,
+        mut overrides: Overrides,
+    ) -> Result<Settings, Vec<SettingsError>> {
+        overrides.allow_volatile = overrides.allow_volatile.or(global.allow_volatile.then_some(true));
+        overrides.log_format = overrides.log_format.or(global.log_format.map(|format| match format {
+            args::LogFormat::Text => LogFormat::Text,
+            args::LogFormat::Json => LogFormat::Json,
+        }));
+        Settings::load(overrides, &process_env, Some(self.settings_file.clone()))
+    }
+}
+
+impl Context {
+    /// Finds the data directory and the settings, and starts the log. `overrides` are the command's own flags.
+    pub(crate) fn find(global: &Global, overrides: Overrides) -> anyhow::Result<Self> {
+        let places = Places::find(global)?;
+        let settings = places.load(global, overrides).map_err(|wrong| {
+            Refusal::of_configuration(wrong.iter().map(|error| Complaint {
+                message: error.to_string(),
+                way_out: error.way_out().unwrap_or_default(),
+            }))
+        })?;
+        start_log(settings.log_format.value, global.verbose, global.quiet);
+        Ok(Self { data_dir: places.data_dir, settings, json: global.json, quiet: global.quiet })
+    }
+
+    /// How to look at the data directory, or to open what is there without taking anything over.
+    pub(crate) fn config(&self) -> HubConfig {
+        let mut config = HubConfig::new(&self.data_dir.path);
+        config.may_create = false;
         config.control = match &self.settings.database_url.value {
             ControlDatabase::InDataDir => None,
             ControlDatabase::At(place) => Some(place.clone()),
@@ -56,23 +93,32 @@ impl Context {
         config
     }
 
+    /// How to open the hub where the data directory may be new or an older system's.
+    pub(crate) fn boot_config(&self, legacy: Arc<dyn LegacySource>) -> HubConfig {
+        HubConfig { may_create: true, legacy: Some(legacy), ..self.config() }
+    }
+
     /// Shows progress as the terminal permits.
     pub(crate) fn progress(&self) -> Show {
-        Show::on_stderr(self.quiet)
+        // Lines for people would spoil a log that programs read.
+        Show::on_stderr(self.quiet || self.settings.log_format.value == LogFormat::Json)
     }
 }
 
-fn start_log(format: streamhub::settings::LogFormat, verbose: u8, quiet: bool) {
+fn start_log(format: LogFormat, verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
         (false, 1) => "info",
         (false, _) => "debug",
     };
-    let filter = EnvFilter::try_from_env("STREAMHUB_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let announced = format!("{ANNOUNCED}=info").parse().expect("the directive is fixed");
+    let filter = EnvFilter::try_from_env("STREAMHUB_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(level))
+        .add_directive(announced);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        streamhub::settings::LogFormat::Text => log.init(),
-        streamhub::settings::LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }

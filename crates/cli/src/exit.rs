@@ -29,30 +29,52 @@ impl From<Code> for ExitCode {
 
 /// An error that already knows its exit code.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", complaints.first().map_or("", |complaint| &complaint.message))]
 pub(crate) struct Refusal {
-    pub(crate) code: Code,
+    code: Code,
+    complaints: Vec<Complaint>,
+}
+
+/// One thing that is wrong, and what can be done about it.
+#[derive(Debug)]
+pub(crate) struct Complaint {
     pub(crate) message: String,
     pub(crate) way_out: String,
 }
 
 impl Refusal {
+    /// A failure that is no error of the hub's.
+    pub(crate) fn failed(message: &impl ToString, way_out: impl Into<String>) -> anyhow::Error {
+        let complaint = Complaint { message: message.to_string(), way_out: way_out.into() };
+        Self { code: Code::Failed, complaints: vec![complaint] }.into()
+    }
+
     /// A refusal because of the configuration.
     pub(crate) fn configuration(message: &impl ToString, way_out: impl Into<String>) -> anyhow::Error {
-        Self { code: Code::Configuration, message: message.to_string(), way_out: way_out.into() }.into()
+        let complaint = Complaint { message: message.to_string(), way_out: way_out.into() };
+        Self::of_configuration([complaint])
+    }
+
+    /// A refusal because of several things in the configuration.
+    pub(crate) fn of_configuration(complaints: impl IntoIterator<Item = Complaint>) -> anyhow::Error {
+        Self { code: Code::Configuration, complaints: complaints.into_iter().collect() }.into()
     }
 }
 
 /// Prints an error with its way out and returns its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let (code, way_out) = if let Some(hub) = error.downcast_ref::<HubError>() {
-        (of_kind(hub.kind()), hub.way_out())
+    let code = if let Some(hub) = error.downcast_ref::<HubError>() {
+        crate::output::error(&hub.to_string(), &hub.way_out());
+        of_kind(hub.kind())
     } else if let Some(refusal) = error.downcast_ref::<Refusal>() {
-        (refusal.code, refusal.way_out.clone())
+        for complaint in &refusal.complaints {
+            crate::output::error(&complaint.message, &complaint.way_out);
+        }
+        refusal.code
     } else {
-        (Code::Failed, String::new())
+        crate::output::error(&error.to_string(), "");
+        Code::Failed
     };
-    crate::output::error(&error.to_string(), &way_out);
     code.into()
 }
 

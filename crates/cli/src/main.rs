@@ -3,6 +3,7 @@
 //! Arguments are parsed once, the settings are found, and one module per command does the rest.
 //! What a command prints for programs goes to standard output, everything else to standard error.
 
+mod announce;
 mod args;
 mod commands;
 mod context;

@@ -1,5 +1,4 @@
 //! The two channels: results on standard output, everything else on standard error.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,18 +6,18 @@ use std::io::Write;
 use serde::Serialize;
 
 /// Prints a command's result: as JSON where that was asked for, else for people.
-///
-/// A reader that has gone away is no error of ours.
 pub(crate) fn result(json: bool, machine: &impl Serialize, people: &impl Display) -> anyhow::Result<()> {
+    let mut text = if json { serde_json::to_string_pretty(machine)? } else { people.to_string() };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    raw(text.as_bytes())
+}
+
+/// Prints text as it is. A reader that has gone away is no error of ours.
+pub(crate) fn raw(text: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = if json {
-        serde_json::to_writer_pretty(&mut out, machine)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writeln!(out))
-    } else {
-        writeln!(out, "{people}")
-    };
-    match written {
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -26,13 +25,14 @@ pub(crate) fn result(json: bool, machine: &impl Serialize, people: &impl Display
 
 /// Says something on standard error.
 pub(crate) fn say(text: &impl Display) {
-    eprintln!("{text}");
+    // Where nobody reads it, nobody can be told either.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Says why a command failed and what can be done about it.
 pub(crate) fn error(message: &str, way_out: &str) {
-    eprintln!("error: {message}");
+    say(&format_args!("error: {message}"));
     if !way_out.is_empty() {
-        eprintln!("way out: {way_out}");
+        say(&format_args!("way out: {way_out}"));
     }
 }

@@ -68,12 +68,36 @@ impl SplitState {
     }
 }
 
+/// Numbers of apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// All that are registered.
+    pub total: u64,
+    /// Those whose take-over is to be tried again at the next start.
+    pub pending: u64,
+    /// Those with neither a directory nor a row of older data.
+    pub missing: u64,
+}
+
+impl App {
+    /// What is said of the app in one word: an open take-over, otherwise its state.
+    pub fn standing(&self) -> &str {
+        match self.split_state {
+            Some(open @ (SplitState::Pending | SplitState::Missing)) => open.as_str(),
+            Some(SplitState::Done) | None => &self.state,
+        }
+    }
+}
+
 const COLUMNS: &str = "id, name, display_name, livekit_room_prefix, created_at, updated_at, settings_json, \
     coalesce(tenant_id, 'platform'), uuid, generation, state, split_state, split_detail";
 
 pub(crate) const BY_NAME: &str = "SELECT id FROM apps WHERE name = :name";
 
 pub(crate) const OPEN_SPLITS: &str = "SELECT count(*) FROM apps WHERE split_state IN ('pending', 'missing')";
+
+const TALLY: &str = "SELECT count(*), count(*) FILTER (WHERE split_state = 'pending'), \
+    count(*) FILTER (WHERE split_state = 'missing') FROM apps";
 
 fn read(row: &Row<'_>) -> Result<App> {
     Ok(App {
@@ -113,6 +137,18 @@ pub fn by_name(db: &Connection, name: &str) -> Result<Option<App>> {
 /// How many apps the take-over is not done for; one read of a small index.
 pub fn open_splits(db: &Connection) -> Result<u64> {
     db.query_row(OPEN_SPLITS, [], |row| row.get(0))
+}
+
+/// How many apps are registered; of those, how many could not be taken over and how many are missing.
+pub fn tally(db: &Connection) -> Result<Tally> {
+    db.query_row(TALLY, [], |row| {
+        Ok(Tally { total: row.get(0)?, pending: row.get(1)?, missing: row.get(2)? })
+    })
+}
+
+/// How many apps a registry has, an older system's too.
+pub fn count(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))
 }
 
 /// Marks every app for the take-over; part of adopting an older registry.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use streamhub_engine::error::SqliteContext;
+use streamhub_engine::judge::Stamp;
 use streamhub_engine::migrate::From;
 use streamhub_engine::{Database, Error, Result, meta};
 
@@ -79,6 +80,11 @@ impl Control {
     /// Runs `work` on the connection, with the file's name in any error.
     pub fn query<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.db).of(self.db.path())
+    }
+
+    /// What the database says of itself, through the connection: for a file that others have open.
+    pub fn stamp(&self) -> Result<Stamp> {
+        Stamp::read(&self.db)
     }
 
     /// The installation's uuid.

@@ -7,6 +7,7 @@ pub mod apps;
 pub mod db;
 pub mod password;
 pub mod schema;
+pub mod setup;
 pub mod tenants;
 pub mod users;
 

@@ -24,16 +24,25 @@ pub struct NoDataDir {
     pub tried: Vec<String>,
 }
 
+/// A data directory's path and who named it. Nobody looked whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// `--data-dir`, or the variable of the environment.
+    pub source: &'static str,
+}
+
 /// Finds the data directory's path: the flag, else `DATA_DIR`, `STATE_DIRECTORY`,
 /// `XDG_STATE_HOME/streamhub` and `HOME/.local/state/streamhub`; empty values are skipped.
 pub fn resolve(
     flag: Option<&Path>,
     env: &dyn Fn(&str) -> Option<OsString>,
-) -> std::result::Result<PathBuf, NoDataDir> {
+) -> std::result::Result<Resolved, NoDataDir> {
     let mut tried = Vec::new();
     if let Some(path) = flag {
         if !path.as_os_str().is_empty() {
-            return Ok(path.to_owned());
+            return Ok(Resolved { path: path.to_owned(), source: "--data-dir" });
         }
         tried.push("--data-dir (empty)".to_owned());
     } else {
@@ -59,10 +68,9 @@ pub fn resolve(
             tried.push(format!("{name} (empty)"));
         } else if !below.is_empty() && !path.is_absolute() {
             tried.push(format!("{name} ({}, not an absolute path)", path.display()));
-        } else if below.is_empty() {
-            return Ok(path);
         } else {
-            return Ok(path.join(below));
+            let path = if below.is_empty() { path } else { path.join(below) };
+            return Ok(Resolved { path, source: name });
         }
     }
     Err(NoDataDir { tried })
@@ -73,7 +81,7 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self> {
         match std::fs::canonicalize(path) {
             Ok(root) if root.is_dir() => Ok(Self { root }),
-            Ok(_) => Err(Error::unfit(path, Unfit::NotAFile { kind: "file where a directory is needed" })),
+            Ok(_) => Err(Error::unfit(path, Unfit::NotADirectory)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::unfit(path, Unfit::Missing))
             }
@@ -214,9 +222,11 @@ mod tests {
     use super::*;
 
     fn resolved(flag: Option<&str>, env: &[(&str, &str)]) -> std::result::Result<PathBuf, NoDataDir> {
-        resolve(flag.map(Path::new), &|name| {
+        let found = resolve(flag.map(Path::new), &|name| {
             env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-        })
+        })?;
+        assert!(found.source == "--data-dir" || env.iter().any(|(name, _)| *name == found.source));
+        Ok(found.path)
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub enum Unfit {
         /// What it is instead.
         kind: &'static str,
     },
+    /// Something else where a directory is needed.
+    #[error("it is not a directory")]
+    NotADirectory,
     /// Nobody may write the file.
     #[error("it is read-only")]
     ReadOnly,
@@ -255,7 +258,7 @@ impl Error {
                 Fault::Io => "check the disk and the kernel log, then try again; nothing is half done",
                 Fault::Corrupt | Fault::NotADatabase => Unfit::RESTORE,
                 Fault::CannotOpen => {
-                    "check that it exists, that this user may read and write it, and that file descriptors are left (ulimit -n)"
+                    "check that it exists, that this user may read and write it, that its disk has room for a -wal beside it, and that file descriptors are left (ulimit -n)"
                 }
                 Fault::ReadOnly => "make the file and its disk writable for this user",
                 Fault::Constraint | Fault::Other => "see the reason; nothing was changed",
@@ -278,6 +281,7 @@ impl Unfit {
             Self::Symlink => "put the file itself there; a whole app directory may be a mount of its own",
             Self::HardLinked { .. } => "replace it by a copy of its own (cp, then mv)",
             Self::NotAFile { .. } => "move it away and put the database there",
+            Self::NotADirectory => "move it away, or name another directory",
             Self::ReadOnly => "make it writable for this user (chmod u+w; lsattr shows an immutable flag)",
             Self::Foreign { .. } => "move it away; if it is yours, check which program wrote it",
             Self::TooNew { .. } => "use the newer program that wrote it, or restore a backup of before",

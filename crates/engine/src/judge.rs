@@ -66,12 +66,16 @@ fn stamp_of(file: Unopened) -> Result<Stamp> {
     }
     let path = file.path().to_owned();
     drop(file);
-    let db = Database::inspect(&path)?;
-    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get(0)).of(&path);
-    Ok(Stamp { application_id: pragma("application_id")?, user_version: pragma("user_version")? })
+    Stamp::read(&Database::inspect(&path)?)
 }
 
 impl Stamp {
+    /// The stamp as an open connection sees it: for a file that others have open too.
+    pub fn read(db: &Database) -> Result<Self> {
+        let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get(0)).of(db.path());
+        Ok(Self { application_id: pragma("application_id")?, user_version: pragma("user_version")? })
+    }
+
     /// Judges the stamp against our schema with this `application_id` and newest version.
     pub fn standing(self, path: &Path, application_id: i32, latest: u32) -> Result<Standing> {
         let too_new = || Error::unfit(path, Unfit::TooNew { found: self.user_version.into(), known: latest });

@@ -25,6 +25,11 @@ pub fn set(db: &Connection, key: &str, value: &str) -> Result<()> {
     .map(drop)
 }
 
+/// Removes a key; one that is not there is fine.
+pub fn remove(db: &Connection, key: &str) -> Result<()> {
+    db.execute("DELETE FROM _streamhub_meta WHERE key = ?1", [key]).map(drop)
+}
+
 /// Gives a key another name, keeping value and time; a key of that name that is there already stays.
 pub fn rename(db: &Connection, from: &str, to: &str) -> Result<()> {
     db.execute("UPDATE OR IGNORE _streamhub_meta SET key = ?2 WHERE key = ?1", [from, to]).map(drop)

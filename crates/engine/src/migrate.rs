@@ -80,7 +80,7 @@ impl Schema {
         let pragma = |name: &str| tx.pragma_query_value(None, name, |row| row.get(0)).of(&path);
         let stamp =
             Stamp { application_id: pragma("application_id")?, user_version: pragma("user_version")? };
-        let broken_before = broken_references(&tx).of(&path)?;
+        let mut broken_before = broken_references(&tx).of(&path)?;
         let (baseline, later) = self.migrations.split_first().expect("a schema has a first migration");
         let version = match (self.standing(stamp, &path)?, from) {
             (Standing::Ours { version }, From::Ours) => {
@@ -95,6 +95,9 @@ impl Schema {
             (Standing::Unmarked { .. }, From::Older(refused)) => {
                 reshape::reshape(&tx, &path, baseline.sql, refused)?;
                 record(&tx, baseline).of(&path)?;
+                // The rows are proven to be what they were, so what the baseline's own references find
+                // broken among them was always so.
+                broken_before = broken_references(&tx).of(&path)?;
                 FIRST_VERSION
             }
             (standing, _) => {

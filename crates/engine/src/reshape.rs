@@ -64,6 +64,18 @@ pub fn has_table(db: &Connection, table: &str) -> rusqlite::Result<bool> {
     )
 }
 
+/// The name by which a table's rowid can be used; none where it has none, or where columns hide it.
+pub fn rowid_name(db: &Connection, table: &str) -> rusqlite::Result<Option<&'static str>> {
+    let without_rowid: Option<bool> = db
+        .query_row("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", [table], |row| row.get(0))
+        .optional()?;
+    if without_rowid != Some(false) {
+        return Ok(None);
+    }
+    let columns = columns(db, table)?;
+    Ok(["rowid", "_rowid_", "oid"].into_iter().find(|name| !has_column(&columns, name)))
+}
+
 /// Adds the columns that `wanted` has and the table has not; returns how many.
 pub fn add_missing_columns(db: &Connection, table: &str, wanted: &[Column]) -> rusqlite::Result<usize> {
     let present = columns(db, table)?;
@@ -171,9 +183,15 @@ fn rebuild(tx: &Transaction<'_>, path: &Path, wanted: &Object, refused: &mut OnR
         quoted(table)
     ))
     .of(path)?;
+    if !wanted.sql.contains("AUTOINCREMENT") {
+        return Ok(());
+    }
     match counter {
-        Some(counter) if wanted.sql.contains("AUTOINCREMENT") => raise_sequence(tx, table, counter).of(path),
-        _ => Ok(()),
+        Some(counter) => raise_sequence(tx, table, counter).of(path),
+        // Filling a table from an empty one counts from 0, where nobody had counted yet.
+        None => {
+            tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1 AND seq = 0", [table]).map(drop).of(path)
+        }
     }
 }
 
@@ -182,38 +200,28 @@ struct Copy<'a> {
     from: &'a str,
     to: &'a str,
     columns: Vec<&'a str>,
-    /// Whether the old table has rowids to keep and to compare by.
-    by_rowid: bool,
+    /// The name of the old table's rowids, which are kept and compared by; none where it has none.
+    rowid: Option<&'static str>,
 }
 
 impl<'a> Copy<'a> {
     fn new(tx: &Transaction<'_>, from: &'a str, to: &'a str, old: &'a [Column]) -> rusqlite::Result<Self> {
-        let without_rowid: bool =
-            tx.query_row("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", [from], |row| {
-                row.get(0)
-            })?;
-        Ok(Self {
-            from,
-            to,
-            columns: old.iter().map(|column| column.name.as_str()).collect(),
-            by_rowid: !without_rowid && !has_column(old, "rowid"),
-        })
-    }
-
-    fn rowid_column(&self) -> &'static str {
-        if self.by_rowid { "rowid, " } else { "" }
+        let columns = old.iter().map(|column| column.name.as_str()).collect();
+        Ok(Self { from, to, columns, rowid: rowid_name(tx, from)? })
     }
 
     /// Copies in one statement, or row by row where one of them does not fit. Returns how many did not.
     fn run(&self, tx: &Transaction<'_>, path: &Path, refused: &mut OnRefused<'_>) -> Result<u64> {
-        let list = format!("{}{}", self.rowid_column(), quoted_list(&self.columns));
+        let rowid = self.rowid.map(|rowid| format!("{rowid}, ")).unwrap_or_default();
+        let list = format!("{rowid}{}", quoted_list(&self.columns));
         let insert = format!("INSERT INTO {} ({list})", quoted(self.to));
         let select = format!("SELECT {list} FROM {} NOT INDEXED", quoted(self.from));
         match tx.execute(&format!("{insert} {select}"), []) {
             Err(error) if Fault::of_sqlite(&error) == Fault::Constraint => {}
             other => return other.map(|_| 0).of(path),
         }
-        let width = self.columns.len() + usize::from(self.by_rowid);
+        let first = usize::from(self.rowid.is_some());
+        let width = first + self.columns.len();
         let slots = vec!["?"; width].join(", ");
         let mut insert = tx.prepare(&format!("{insert} VALUES ({slots})")).of(path)?;
         let mut select = tx.prepare(&select).of(path)?;
@@ -226,8 +234,7 @@ impl<'a> Copy<'a> {
             }
             match insert.raw_execute() {
                 Err(error) if Fault::of_sqlite(&error) == Fault::Constraint => {
-                    let first = usize::from(self.by_rowid);
-                    let rowid = if self.by_rowid { row.get(0).of(path)? } else { 0 };
+                    let rowid = if first > 0 { row.get(0).of(path)? } else { 0 };
                     let row = (self.columns.iter().enumerate())
                         .map(|(at, name)| Ok((*name, row.get_ref(first + at)?)))
                         .collect::<rusqlite::Result<_>>()
@@ -241,27 +248,30 @@ impl<'a> Copy<'a> {
         Ok(held)
     }
 
-    /// Every row is there, with every value and type as it was.
+    /// Every row is there, with every value and type as it was; 5 and 5.0 are one value.
     fn prove(&self, tx: &Transaction<'_>, path: &Path, held: u64) -> Result<()> {
         let count = |table: &str| -> Result<u64> {
             let sql = format!("SELECT count(*) FROM {} NOT INDEXED", quoted(table));
             tx.query_row(&sql, [], |row| row.get(0)).of(path)
         };
         let (before, after) = (count(self.from)?, count(self.to)?);
-        let mut same = after;
-        if self.by_rowid {
+        let (from, to) = (quoted(self.from), quoted(self.to));
+        let sql = if let Some(rowid) = self.rowid {
+            let kind = |name: &str| format!("replace(typeof({name}), 'integer', 'real')");
             let equal: Vec<_> = (self.columns.iter())
-                .map(|name| quoted(name))
-                .map(|name| format!("o.{name} IS n.{name} AND typeof(o.{name}) = typeof(n.{name})"))
+                .map(|name| (format!("o.{}", quoted(name)), format!("n.{}", quoted(name))))
+                .map(|(o, n)| format!("{o} IS {n} AND {} = {}", kind(&o), kind(&n)))
                 .collect();
-            let sql = format!(
-                "SELECT count(*) FROM {} AS n NOT INDEXED JOIN {} AS o ON o.rowid = n.rowid WHERE {}",
-                quoted(self.to),
-                quoted(self.from),
-                equal.join(" AND ")
-            );
-            same = tx.query_row(&sql, [], |row| row.get(0)).of(path)?;
-        }
+            let equal = equal.join(" AND ");
+            format!(
+                "SELECT count(*) FROM {to} AS n NOT INDEXED JOIN {from} AS o ON o.{rowid} = n.{rowid} WHERE {equal}"
+            )
+        } else {
+            // No two rows of a table without rowids are equal, so none is counted twice.
+            let list = quoted_list(&self.columns);
+            format!("SELECT count(*) FROM (SELECT {list} FROM {to} INTERSECT SELECT {list} FROM {from})")
+        };
+        let same: u64 = tx.query_row(&sql, [], |row| row.get(0)).of(path)?;
         if after + held == before && same == after {
             return Ok(());
         }

@@ -4,11 +4,22 @@
 //! `YYYY-MM-DD HH:MM:SS`, and stays as it is; every comparison, order and cursor goes through one
 //! SQL expression that makes the two spellings one, [`normalised!`](crate::normalised).
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 
 /// The time as `2026-11-21T03:54:52.423Z`.
 pub fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    written(Timestamp::now())
+}
+
+/// A time of the file system's in the same form; none where it is beyond the calendar.
+pub fn of_file(time: SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(written)
+}
+
+fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// The time as part of a file name, `2026-11-21T03-54-52-423Z`: sortable and without a colon.

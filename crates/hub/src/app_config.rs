@@ -107,37 +107,37 @@ const KNOWN: &[(Kind, &[&str])] = &[
 ];
 
 impl AppConfig {
-    /// Reads the file at `path`. An empty file is an error, because an interrupted write looks like that.
-    pub fn read(path: &Path) -> Result<Self, AppConfigError> {
-        Self::of(yaml::read(path)?, path)
+    /// Reads the file at `path`, or says everything that is wrong with it. An empty file is an error,
+    /// because an interrupted write looks like that.
+    pub fn read(path: &Path) -> Result<Self, Vec<AppConfigError>> {
+        Self::of(yaml::read(path).map_err(|error| vec![error.into()])?, path)
     }
 
     /// Reads `text`, which came from `path`.
-    pub fn from_text(text: &str, path: &Path) -> Result<Self, AppConfigError> {
-        Self::of(yaml::from_str(text, path)?, path)
+    pub fn from_text(text: &str, path: &Path) -> Result<Self, Vec<AppConfigError>> {
+        Self::of(yaml::from_str(text, path).map_err(|error| vec![error.into()])?, path)
     }
 
-    fn of(content: Yaml, path: &Path) -> Result<Self, AppConfigError> {
+    fn of(content: Yaml, path: &Path) -> Result<Self, Vec<AppConfigError>> {
         let path = || path.to_owned();
-        let Yaml::Mapping(tree) = content else { return Err(AppConfigError::NotAMapping { path: path() }) };
+        let Yaml::Mapping(tree) = content else {
+            return Err(vec![AppConfigError::NotAMapping { path: path() }]);
+        };
         let durability = match tree.get("durability").and_then(Yaml::as_str) {
             Some("normal") => Durability::Normal,
             _ => Durability::Full,
         };
-        let mut bad = None;
+        let mut wrong = Vec::new();
         visit(&tree, "", &mut |key, value| {
             let kind = known(key)?;
             // A key without a value is not set.
-            if !(value.is_null() || kind.fits(value)) && bad.is_none() {
-                bad = Some(AppConfigError::BadValue {
-                    path: path(),
-                    key: key.to_owned(),
-                    expected: kind.name(),
-                });
+            if !(value.is_null() || kind.fits(value)) {
+                let (key, expected) = (key.to_owned(), kind.name());
+                wrong.push(AppConfigError::BadValue { path: path(), key, expected });
             }
             Some(())
         });
-        bad.map_or(Ok(Self { tree, durability }), Err)
+        if wrong.is_empty() { Ok(Self { tree, durability }) } else { Err(wrong) }
     }
 
     /// When acknowledged writes are on the disk; `full` where the file does not say.
@@ -151,6 +151,8 @@ impl AppConfig {
         visit(&self.tree, "", &mut |key, _| match known(key) {
             Some(Kind::List) => known(&format!("{key}[]")).map(|_| ()),
             Some(_) => Some(()),
+            // The name of a secret, whatever the secret is for.
+            None if key.ends_with("_env") => Some(()),
             // What is below an unknown key is not listed one by one, nor the same key of each item.
             None => {
                 unknown.push(key.to_owned());
@@ -311,7 +313,7 @@ durability: normal
 ";
 
     fn parsed(text: &str) -> Result<AppConfig, AppConfigError> {
-        AppConfig::from_text(text, Path::new("config.yaml"))
+        AppConfig::from_text(text, Path::new("config.yaml")).map_err(|mut wrong| wrong.remove(0))
     }
 
     #[test]
@@ -340,6 +342,7 @@ durability: normal
         .unwrap();
         let unknown = ["a", "\"recording.enabled\"", "webrtc.layers[].fps", "webrtc.x", "2"];
         assert_eq!(config.unknown_keys(), unknown);
+        assert!(parsed("callbacks: {secret_env: NAME}").unwrap().unknown_keys().is_empty());
         assert_eq!(config.masked()["a"], json!({"b": 1}));
     }
 
@@ -372,6 +375,9 @@ durability: normal
         for text in ["", "- a", "text", "# a comment"] {
             assert!(matches!(parsed(text), Err(AppConfigError::NotAMapping { .. })), "{text:?}");
         }
-        assert!(matches!(AppConfig::read(Path::new("no/such/config.yaml")), Err(AppConfigError::Yaml(_))));
+        let missing = AppConfig::read(Path::new("no/such/config.yaml")).unwrap_err();
+        assert!(matches!(missing[..], [AppConfigError::Yaml(_)]));
+        let text = "name: 1\nrecording: {enabled: 2}\nmqtt: 3";
+        assert_eq!(AppConfig::from_text(text, Path::new("config.yaml")).unwrap_err().len(), 3);
     }
 }

@@ -15,7 +15,7 @@ use streamhub_engine::{
 
 use crate::error::HubError;
 use crate::hub::HubConfig;
-use crate::legacy::Site;
+use crate::legacy::{LegacySource, Site};
 use crate::locate::{self, Located};
 use crate::progress::Progress;
 use crate::report::SplitReport;
@@ -33,9 +33,14 @@ pub(crate) struct Booted {
 
 /// Takes the data directory into possession, or changes nothing and says why not.
 pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted, HubError> {
-    check_filesystem(config, &config.data_dir)?;
-    let data =
-        if config.may_create { DataDir::create(&config.data_dir)? } else { existing(&config.data_dir)? };
+    // Before the first change, so that what is refused is left as it was, and once more under the lock.
+    let site = survey(config)?;
+    if site.is_none() && !config.may_create {
+        // A missing directory is told from an empty one.
+        let path = existing(&config.data_dir)?.root().to_owned();
+        return Err(HubError::NoInstallation { path });
+    }
+    let data = DataDir::create(&config.data_dir)?;
     let lock = DirLock::acquire(&data.lock_file()).map_err(in_use)?;
     let located = locate::control(&data, config.control.as_ref())?;
     check_filesystem(config, located.path())?;
@@ -54,27 +59,25 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
     };
     let path = located.path();
     let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile };
-    let standing = judge_control(path)?;
-    let has_errand = config.legacy.as_ref().is_some_and(|legacy| legacy.has_errand());
-    let open = match standing {
-        Standing::Unmarked { .. } => None,
-        Standing::Ours { version } => {
-            back_up_before_migrating(path, version, &data)?;
-            Some(open_control(path)?)
+    let take_over = |legacy: &dyn LegacySource| -> Result<_, HubError> {
+        let report = legacy.boot(&site, progress)?;
+        Ok((open_control(path)?, Some(report)))
+    };
+    let (control, split) = match (judge_control(path)?, config.legacy.as_deref()) {
+        (Standing::Unmarked { version }, None) => {
+            return Err(HubError::NotTakenOver { path: path.to_owned(), version });
         }
-    };
-    let open = match open {
-        Some(control) if !has_errand && control.query(apps::open_splits)? == 0 => Ok(control),
-        other => Err(other),
-    };
-    let (control, split) = match open {
-        Ok(control) => (control, None),
-        Err(control) => {
-            drop(control);
-            let legacy =
-                config.legacy.as_ref().ok_or_else(|| HubError::NoLegacySource { path: path.to_owned() })?;
-            let report = legacy.boot(&site, progress)?;
-            (open_control(path)?, Some(report))
+        (Standing::Unmarked { .. }, Some(legacy)) => take_over(legacy)?,
+        (Standing::Ours { version }, legacy) => {
+            back_up_before_migrating(path, version, &data)?;
+            let control = open_control(path)?;
+            match legacy {
+                Some(legacy) if legacy.has_errand() || open_splits(&control)? > 0 => {
+                    drop(control);
+                    take_over(legacy)?
+                }
+                _ => (control, None),
+            }
         }
     };
     tighten(path);
@@ -83,7 +86,7 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
     Ok(Booted { lock, data, control, created, split })
 }
 
-/// Judges a data directory as [`boot`] would, taking no lock and changing nothing.
+/// Judges a data directory as [`Hub::open`](crate::Hub::open) would, taking no lock and changing nothing.
 pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
     check_filesystem(config, &config.data_dir)?;
     if !durable::exists(&config.data_dir)? {
@@ -96,7 +99,10 @@ pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
         Located::New(_) => Ok(None),
         Located::There(path) => {
             check_filesystem(config, &path)?;
-            judge_control(&path)?;
+            check_filesystem(config, &data.apps())?;
+            if let (Standing::Unmarked { version }, None) = (judge_control(&path)?, &config.legacy) {
+                return Err(HubError::NotTakenOver { path, version });
+            }
             Ok(Some(Site { data, control: path, volatile: config.volatile }))
         }
     }
@@ -106,6 +112,7 @@ pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
 pub fn existing(path: &Path) -> Result<DataDir, HubError> {
     DataDir::open(path).map_err(|error| match error {
         Error::Unfit { path, unfit: Unfit::Missing } => HubError::NoDataDir { path },
+        Error::Unfit { path, unfit: Unfit::NotADirectory } => HubError::NotADirectory { path },
         error => HubError::Engine(error),
     })
 }
@@ -131,6 +138,10 @@ fn back_up_before_migrating(path: &Path, version: u32, data: &DataDir) -> Result
 
 fn open_control(path: &Path) -> Result<Control, HubError> {
     Control::open(path).map_err(HubError::control)
+}
+
+fn open_splits(control: &Control) -> Result<u64, HubError> {
+    control.query(apps::open_splits).map_err(HubError::control)
 }
 
 fn check_filesystem(config: &HubConfig, path: &Path) -> Result<(), HubError> {

@@ -41,6 +41,12 @@ pub enum HubError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Something else is in the data directory's place.
+    #[error("{}: it is a file, and the data directory has to be a directory", path.display())]
+    NotADirectory {
+        /// Where the data directory was looked for.
+        path: PathBuf,
+    },
     /// Two control databases, and no way to tell which one is meant.
     #[error("{} and {} are both there, and only one can be the control database", new.display(), older.display())]
     TwoControls {
@@ -56,12 +62,6 @@ pub enum HubError {
         path: PathBuf,
         /// What shows that this is no new installation.
         trace: String,
-    },
-    /// An older control database, and nothing wired in that can take it over.
-    #[error("{}: it is an older system's control database, and this program cannot take it over", path.display())]
-    NoLegacySource {
-        /// The control database.
-        path: PathBuf,
     },
     /// Apps are registered, but none of them has a directory.
     #[error("{}: {registered} apps are registered and none of them has a directory", apps.display())]
@@ -90,9 +90,35 @@ pub enum HubError {
         /// The name.
         name: String,
     },
-    /// A user operation was refused.
-    #[error("{0}")]
-    Refused(String),
+    /// The directory is there, but holds no installation and no older data.
+    #[error("{}: the directory holds no installation", path.display())]
+    NoInstallation {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// An older system's control database, where nothing is wired in, or wanted, that takes it over.
+    #[error("{}: it is an older system's control database (version {version}) that was not taken over yet", path.display())]
+    NotTakenOver {
+        /// The control database.
+        path: PathBuf,
+        /// The older schema's version.
+        version: u32,
+    },
+    /// No user has this address.
+    #[error("no user has the address {email:?}")]
+    UnknownUser {
+        /// The address.
+        email: String,
+    },
+    /// Several users have this address.
+    #[error("several users have the address {email:?}, so it is not clear who is meant")]
+    AmbiguousUser {
+        /// The address.
+        email: String,
+    },
+    /// The hub was closed before.
+    #[error("the hub is closed")]
+    Closed,
 }
 
 /// What a caller does about a failure; the command line's exit code follows from it.
@@ -129,10 +155,13 @@ impl HubError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::InUse { .. } => Kind::InUse,
-            Self::NoDataDir { .. } => Kind::SourceMissing,
+            Self::NoDataDir { .. } | Self::NoInstallation { .. } => Kind::SourceMissing,
             Self::Control(error) => match error.fault() {
                 Fault::Busy => Kind::InUse,
                 Fault::Full | Fault::Io | Fault::ReadOnly => Kind::Failed,
+                // The file was there to be judged; SQLite has one word for no right, no descriptor and no
+                // room for the files beside it.
+                Fault::CannotOpen if matches!(error, Error::Sqlite { .. }) => Kind::Failed,
                 _ => Kind::Configuration,
             },
             Self::Engine(error) if error.fault() == Fault::Busy => Kind::InUse,
@@ -140,11 +169,14 @@ impl HubError {
             | Self::Backup(_)
             | Self::NoSpace { .. }
             | Self::UnknownApp { .. }
-            | Self::Refused(_) => Kind::Failed,
+            | Self::UnknownUser { .. }
+            | Self::AmbiguousUser { .. }
+            | Self::Closed => Kind::Failed,
             Self::Filesystem { .. }
+            | Self::NotADirectory { .. }
             | Self::TwoControls { .. }
             | Self::ControlMissing { .. }
-            | Self::NoLegacySource { .. }
+            | Self::NotTakenOver { .. }
             | Self::NoAppDirectory { .. }
             | Self::Secrets(_) => Kind::Configuration,
         }
@@ -159,17 +191,25 @@ impl HubError {
             Self::NoDataDir { .. } => {
                 "check --data-dir and DATA_DIR; `streamhub serve` and `streamhub migrate` create one".to_owned()
             }
+            Self::NotADirectory { .. } => "name a directory with --data-dir or DATA_DIR".to_owned(),
             Self::TwoControls { .. } => "move the one that is not in use out of the data directory".to_owned(),
             Self::ControlMissing { .. } => {
                 "is the disk mounted? otherwise restore the control database, or let `streamhub doctor` say what is there"
                     .to_owned()
             }
-            Self::NoLegacySource { .. } => "run `streamhub migrate` on it first".to_owned(),
+            Self::NotTakenOver { .. } => {
+                "run `streamhub migrate` on it first".to_owned()
+            }
+            Self::NoInstallation { .. } => {
+                "check --data-dir and DATA_DIR; `streamhub serve` and `streamhub migrate` begin one there".to_owned()
+            }
             Self::NoAppDirectory { .. } => "is the disk with the apps mounted?".to_owned(),
             Self::NoSpace { .. } => "free space on that disk, then try again; nothing was changed".to_owned(),
             Self::Secrets(error) => error.way_out().unwrap_or_default(),
             Self::UnknownApp { .. } => "`streamhub app list` shows the names".to_owned(),
-            Self::Refused(_) => String::new(),
+            Self::UnknownUser { .. } => "check the spelling; case does not count".to_owned(),
+            Self::AmbiguousUser { .. } => "give them different addresses first".to_owned(),
+            Self::Closed => "open it again".to_owned(),
         }
     }
 }

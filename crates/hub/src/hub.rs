@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use streamhub_control::Control;
-use streamhub_control::apps::{self, App};
+use streamhub_control::apps::{self, App, Tally};
 use streamhub_control::password::PasswordHash;
+use streamhub_control::setup::{self, SetupToken};
 use streamhub_control::users::{self, Reset, User};
 use streamhub_engine::DataDir;
 use streamhub_engine::database_url::ControlPlace;
@@ -73,7 +73,6 @@ struct Shared {
     data: DataDir,
     created: bool,
     split: Option<SplitReport>,
-    since: Instant,
 }
 
 impl Hub {
@@ -89,7 +88,6 @@ impl Hub {
                 data: booted.data,
                 created: booted.created,
                 split: booted.split,
-                since: Instant::now(),
             }),
         })
     }
@@ -109,19 +107,14 @@ impl Hub {
         self.shared.split.as_ref()
     }
 
-    /// Seconds since the hub was opened.
-    pub fn uptime_seconds(&self) -> u64 {
-        self.shared.since.elapsed().as_secs()
-    }
-
     /// All registered apps, by name.
     pub fn apps(&self) -> Result<Vec<App>, HubError> {
-        self.with_control(|control| Ok(control.query(apps::list)?))
+        self.with_control(|control| control.query(apps::list))
     }
 
     /// The app of this name.
     pub fn app(&self, name: &str) -> Result<App, HubError> {
-        self.with_control(|control| Ok(control.query(|db| apps::by_name(db, name))?))?
+        self.with_control(|control| control.query(|db| apps::by_name(db, name)))?
             .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
     }
 
@@ -129,19 +122,23 @@ impl Hub {
     /// how many sessions were ended.
     pub fn reset_password(&self, email: &str, hash: &PasswordHash) -> Result<(User, usize), HubError> {
         let reset =
-            self.with_control(|control| Ok(control.write(|tx| users::reset_password(tx, email, hash))?))?;
+            self.with_control(|control| control.write(|tx| users::reset_password(tx, email, hash)))?;
         match reset {
             Reset::Done { user, sessions_ended } => Ok((user, sessions_ended)),
-            Reset::Unknown => Err(HubError::Refused(format!("no user has the address {email:?}"))),
-            Reset::Ambiguous => Err(HubError::Refused(format!(
-                "several users have the address {email:?}; give them different ones first"
-            ))),
+            Reset::Unknown => Err(HubError::UnknownUser { email: email.to_owned() }),
+            Reset::Ambiguous => Err(HubError::AmbiguousUser { email: email.to_owned() }),
         }
     }
 
-    /// Whether there is a superadmin who can log in with a password.
-    pub fn is_set_up(&self) -> Result<bool, HubError> {
-        self.with_control(|control| Ok(control.query(users::is_set_up)?))
+    /// A new one-time token for making the first superadmin; those before it count no more. None
+    /// where a superadmin can log in with a password already.
+    pub fn renew_setup_token(&self) -> Result<Option<SetupToken>, HubError> {
+        self.with_control(|control| control.write(|tx| setup::renew(tx)))
+    }
+
+    /// How many apps there are, and how many of them are out of service.
+    pub fn tally(&self) -> Result<Tally, HubError> {
+        self.with_control(|control| control.query(apps::tally))
     }
 
     /// Writes everything into the databases' own files and closes them. Other clones of this hub
@@ -153,10 +150,13 @@ impl Hub {
         }
     }
 
-    fn with_control<T>(&self, work: impl FnOnce(&mut Control) -> Result<T, HubError>) -> Result<T, HubError> {
+    fn with_control<T>(
+        &self,
+        work: impl FnOnce(&mut Control) -> streamhub_engine::Result<T>,
+    ) -> Result<T, HubError> {
         match self.lock_control().as_mut() {
-            Some(control) => work(control),
-            None => Err(HubError::Refused("the hub is closed".to_owned())),
+            Some(control) => work(control).map_err(HubError::control),
+            None => Err(HubError::Closed),
         }
     }
 

@@ -18,11 +18,13 @@
 
 pub mod app_config;
 pub mod boot;
+pub mod config_check;
 pub mod doctor;
 mod error;
 pub mod hub;
 pub mod legacy;
 pub mod locate;
+pub mod look;
 pub mod progress;
 pub mod report;
 pub mod secrets;
@@ -34,8 +36,8 @@ pub use error::{HubError, Kind};
 pub use hub::{Hub, HubConfig};
 pub use legacy::LegacySource;
 
-pub use streamhub_control::{apps, password, tenants, users};
-pub use streamhub_engine::{AppId, DataDir, data_dir, database_url, filesystem::Volatile};
+pub use streamhub_control::{apps, password, setup, tenants, users};
+pub use streamhub_engine::{AppId, DataDir, data_dir, database_url, filesystem::Volatile, new_uuid, time};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

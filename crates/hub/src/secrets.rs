@@ -81,7 +81,11 @@ impl Secrets {
     pub fn read(path: &Path) -> Result<Self, SecretsError> {
         match read_capped(path, SIZE_CAP) {
             Ok(content) => Self::from_slice(&content, path),
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(Error::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(Self::default())
+            }
             Err(error) => Err(error.into()),
         }
     }

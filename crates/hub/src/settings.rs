@@ -37,19 +37,23 @@ macro_rules! settings {
         const KEYS: &[&str] = &[$(stringify!($key)),+];
 
         impl Settings {
-            /// Finds each setting's value. `env` answers for the environment; [`process_env`] is the real one.
+            /// Finds each setting's value, or everything that is wrong with them.
+            ///
+            /// `env` answers for the environment; [`process_env`] is the real one.
             pub fn load(
                 flags: Overrides,
                 env: &dyn Fn(&str) -> Option<String>,
                 file: Option<FileSource>,
-            ) -> Result<Self, SettingsError> {
-                let file = file.map(FileValues::read).transpose()?.unwrap_or_default();
-                Ok(Self {
-                    $($key: {
-                        let names = Names { key: stringify!($key), flag: $flag, env: $env };
-                        names.choose(flags.$key, env, &file, || $default)?
-                    },)+
-                })
+            ) -> Result<Self, Vec<SettingsError>> {
+                let (file, mut wrong) = file.map(FileValues::read).unwrap_or_default();
+                $(let $key = {
+                    let names = Names { key: stringify!($key), flag: $flag, env: $env };
+                    names.choose(flags.$key, env, &file, || $default).map_err(|error| wrong.push(error))
+                };)+
+                match ($($key,)+) {
+                    ($(Ok($key),)+) if wrong.is_empty() => Ok(Self { $($key,)+ }),
+                    _ => Err(wrong),
+                }
             }
 
             /// All settings in the order of the table, fit to be shown.
@@ -72,8 +76,6 @@ settings! {
     allow_volatile: bool = false, "--allow-volatile", "STREAMHUB_ALLOW_VOLATILE";
     /// How log lines are written. Default: text.
     log_format: LogFormat = LogFormat::Text, "--log-format", "STREAMHUB_LOG_FORMAT";
-    /// How many days the copy of a database from before its migration is kept. Default: 7.
-    pre_migrate_keep_days: u32 = 7, "--pre-migrate-keep-days", "STREAMHUB_PRE_MIGRATE_KEEP_DAYS";
     /// How many seconds a stopping server waits for the work under way. Default: 10.
     shutdown_grace_seconds: u32 = 10, "--shutdown-grace-seconds", "STREAMHUB_SHUTDOWN_GRACE_SECONDS";
     /// Where the control database is. Default: in the data directory.
@@ -378,34 +380,35 @@ struct FileValues {
 }
 
 impl FileValues {
-    fn read(file: FileSource) -> Result<Self, SettingsError> {
+    /// What the file sets and what is wrong with it, apart from the values.
+    fn read(file: FileSource) -> (Self, Vec<SettingsError>) {
         let (path, may_be_missing) = match file {
             FileSource::Named(path) => (path, false),
             FileSource::InDataDir(path) => (path, true),
         };
         match yaml::read(&path) {
-            Err(error) if may_be_missing && error.is_missing() => Ok(Self::default()),
-            Err(error) => Err(error.into()),
+            Err(error) if may_be_missing && error.is_missing() => (Self::default(), Vec::new()),
+            Err(error) => (Self::default(), vec![error.into()]),
             Ok(content) => Self::of(content, &path),
         }
     }
 
-    fn of(content: Yaml, path: &Path) -> Result<Self, SettingsError> {
+    fn of(content: Yaml, path: &Path) -> (Self, Vec<SettingsError>) {
         let path = path.to_owned();
         let values = match content {
             // A file in which every line is a comment sets nothing.
             Yaml::Null => serde_yaml::Mapping::new(),
             Yaml::Mapping(values) => values,
-            _ => return Err(SettingsError::NotAMapping { path }),
+            _ => return (Self::default(), vec![SettingsError::NotAMapping { path }]),
         };
-        for key in values.keys() {
-            let key = as_text(key).unwrap_or_default();
-            if !KEYS.contains(&key.as_ref()) {
-                let (nearest, key) = (nearest(&key), key.into_owned());
-                return Err(SettingsError::UnknownKey { path, key, nearest });
-            }
-        }
-        Ok(Self { path, values })
+        let keys = values.keys().map(|key| as_text(key).unwrap_or_default());
+        let unknown = keys.filter(|key| !KEYS.contains(&key.as_ref())).map(|key| SettingsError::UnknownKey {
+            path: path.clone(),
+            nearest: nearest(&key),
+            key: key.into_owned(),
+        });
+        let wrong = unknown.collect();
+        (Self { path, values }, wrong)
     }
 }
 

@@ -98,9 +98,10 @@ pub enum Refusal {
 }
 
 impl YamlError {
-    /// Whether there is no such file.
+    /// Whether there is no such file, nor a directory in which it could be.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Read(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound)
+        matches!(self, Self::Read(Error::Io { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
     }
 
     /// What a person can do about it.

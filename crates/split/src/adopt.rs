@@ -3,6 +3,7 @@
 //! Until that transaction commits, the older system could go on as if nothing had happened; after it,
 //! every app is marked to be taken over and the backup's name is on record.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use streamhub::HubError;
@@ -13,7 +14,7 @@ use streamhub_control::{apps, tenants};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::migrate::From;
 use streamhub_engine::reshape::refuse_none;
-use streamhub_engine::{AppId, Database, durable, meta, snapshot, time};
+use streamhub_engine::{Database, durable, meta, snapshot, time};
 
 use crate::older;
 use crate::space;
@@ -27,9 +28,8 @@ pub(crate) struct Adopted {
     pub(crate) backup: String,
 }
 
-/// Backs an older control database up and adopts it.
-pub(crate) fn adopt(site: &Site, version: u32) -> Result<Adopted, HubError> {
-    let inspected = judge(site, version)?;
+/// Backs an older control database up and adopts it; `inspected` is what [`judge`] found fit for that.
+pub(crate) fn adopt(site: &Site, inspected: Database, version: u32) -> Result<Adopted, HubError> {
     space::require(site)?;
     let backup = backup_name(&site.control);
     snapshot::take(&inspected, &backup).map_err(HubError::Backup)?;
@@ -67,7 +67,7 @@ pub(crate) fn migrate(db: &mut Database, backup: &str) -> streamhub_engine::Resu
 
 /// Registered apps without a single directory mean that a disk is missing, not that all apps are.
 fn require_an_app_directory(site: &Site, db: &Database) -> Result<(), HubError> {
-    let names: Vec<String> = db
+    let names: BTreeSet<String> = db
         .prepare("SELECT name FROM apps")
         .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
         .of(db.path())
@@ -76,10 +76,10 @@ fn require_an_app_directory(site: &Site, db: &Database) -> Result<(), HubError> 
 }
 
 /// Refuses where apps are registered and none of them has a directory.
-pub(crate) fn refuse_no_directory(site: &Site, names: &[String]) -> Result<(), HubError> {
-    let ids = names.iter().filter_map(|name| name.parse::<AppId>().ok());
-    let has_directory = |id: AppId| durable::exists(site.data.app(&id).dir()).unwrap_or(true);
-    if names.is_empty() || ids.into_iter().any(has_directory) {
+pub(crate) fn refuse_no_directory(site: &Site, names: &BTreeSet<String>) -> Result<(), HubError> {
+    // Older names may be none that a path can be made of; they are looked for in a listing.
+    let present = durable::names_in(&site.data.apps())?;
+    if names.is_empty() || present.iter().any(|name| names.contains(name)) {
         return Ok(());
     }
     Err(HubError::NoAppDirectory { apps: site.data.apps(), registered: names.len() })

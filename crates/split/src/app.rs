@@ -19,12 +19,14 @@ use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Stamp, Standing};
 use streamhub_engine::migrate::From;
+use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{
     AppId, Database, Error, Unfit, Unopened, durable, filesystem, install, new_uuid, snapshot, time,
 };
 
 use crate::cursor::Cursors;
 use crate::failure::Failure;
+use crate::fill::HighestIds;
 use crate::import::{Source, hold};
 use crate::older::{self, TABLES, Table};
 use crate::record::{Record, SourceDigest};
@@ -42,8 +44,9 @@ pub(crate) enum Mode {
 /// What all apps of a run have in common.
 pub(crate) struct Run<'a> {
     pub(crate) site: &'a Site,
-    /// The control database, for the highest ids of its tables.
+    /// The control database.
     pub(crate) control: &'a rusqlite::Connection,
+    pub(crate) highest_ids: HighestIds,
     pub(crate) installation: &'a str,
     /// The app whose foreign and left-over rows a person asked for.
     pub(crate) recover: Option<&'a AppId>,
@@ -83,13 +86,19 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
     }
     filesystem::check(place.dir(), run.site.volatile)?
         .map_err(|refused| Failure::Filesystem { path: place.dir().to_owned(), refused })?;
-    let vods_db = VodsDb::open(&place.dir().join("vods.db"))?;
+    let vods_db_path = place.dir().join("vods.db");
+    let vods_db = VodsDb::open(&vods_db_path)?;
+    let mut notes = vods_db.as_ref().map(|vods_db| vods_db.notes.clone()).unwrap_or_default();
+    if vods_db.is_none() && durable::exists(&sidecar(&vods_db_path, "-wal"))? {
+        notes.push("a vods.db-wal lies there without its vods.db; what it holds cannot be read".to_owned());
+    }
     let work = Work {
         run,
         app,
         place: &place,
         accept_foreign: run.recover == Some(&id),
         vods_db: vods_db.as_ref(),
+        notes,
         cursors,
     };
     if !durable::exists(&place.db())? {
@@ -145,7 +154,15 @@ pub(crate) fn settled(
         let detail = format!("{left_over} older rows are neither imported nor held");
         return Err(Failure::SourceChanged { path: place.db(), detail });
     }
-    let mut work = Work { run, app, place: &place, accept_foreign: true, vods_db: vods_db.as_ref(), cursors };
+    let mut work = Work {
+        run,
+        app,
+        place: &place,
+        accept_foreign: true,
+        vods_db: vods_db.as_ref(),
+        notes: Vec::new(),
+        cursors,
+    };
     let sources = work.source_digests()?;
     if !sources.iter().all(|source| record.sources.contains(source)) {
         let detail = "the older rows are not those that were taken over".to_owned();
@@ -176,7 +193,10 @@ impl VodsDb {
         let stamp = judge::stamp_of_source(path)?;
         let db = Database::inspect(path)?;
         older::judge_app(&db, stamp)?;
-        let known = |name: &str| name == "streams" || name == "vods" || name.starts_with("sqlite_");
+        let known = |name: &str| {
+            let taken = ["streams", "vods"].iter().any(|table| name.eq_ignore_ascii_case(table));
+            taken || name.starts_with("sqlite_")
+        };
         let notes = snapshot::row_counts(&db)?
             .into_iter()
             .filter(|(name, rows)| !known(name) && *rows > 0)
@@ -199,6 +219,8 @@ pub(crate) struct Work<'a, 's> {
     pub(crate) place: &'a AppPlace,
     pub(crate) accept_foreign: bool,
     pub(crate) vods_db: Option<&'a VodsDb>,
+    /// What a person should know of the sources.
+    notes: Vec<String>,
     pub(crate) cursors: &'a mut Cursors<'s>,
 }
 
@@ -227,7 +249,7 @@ impl Work<'_, '_> {
         if built.is_err() {
             // The first error matters; what stays in staging is swept at the next start.
             for ending in ["", "-wal", "-journal"] {
-                let _ = durable::remove_file(&streamhub_engine::unopened::sidecar(&staged, ending));
+                let _ = durable::remove_file(&sidecar(&staged, ending));
             }
         }
         let (record, installed) = built?;
@@ -386,7 +408,7 @@ impl Work<'_, '_> {
     }
 
     fn taken(&self, outcome: Outcome, record: Record, identity: Option<Identity>) -> Taken {
-        let mut notes = self.vods_db.map(|vods_db| vods_db.notes.clone()).unwrap_or_default();
+        let mut notes = self.notes.clone();
         let left_over: u64 = record.tables.values().map(|tally| tally.left_over).sum();
         if left_over > 0 {
             notes.push(format!(

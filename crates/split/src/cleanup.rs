@@ -19,6 +19,7 @@ use streamhub_engine::{Database, durable, meta, snapshot, time};
 
 use crate::app::{self, Mode, Run};
 use crate::cursor::{self, Select};
+use crate::fill::HighestIds;
 use crate::older::TABLES;
 
 /// Decides what would go, and changes nothing.
@@ -74,7 +75,13 @@ pub(crate) fn run(
         Ok(())
     })?;
     for (_, path) in &decided.files {
-        // The sidecars first: a -wal must never outlive its database.
+        // A -wal must not outlive its database, nor a database lose the commits in its -wal. So these
+        // become part of the file first, and whenever this is interrupted, the file is whole or gone.
+        if durable::exists(&sidecar(path, "-wal"))? {
+            let whole = Database::write(path)?;
+            whole.checkpoint()?;
+            whole.close()?;
+        }
         for ending in ["-shm", "-wal", ""] {
             durable::remove_file(&sidecar(path, ending))?;
         }
@@ -99,6 +106,7 @@ fn decide(site: &Site, control: &Database) -> Result<Decided, HubError> {
     let run = Run {
         site,
         control,
+        highest_ids: HighestIds::find(control).of(path)?,
         installation: &installation,
         recover: None,
         mode: Mode::DryRun,

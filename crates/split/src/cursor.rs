@@ -4,11 +4,11 @@
 //! apps and without any index on the older table.
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
-use rusqlite::{Connection, Result, Row, Rows};
+use rusqlite::{Connection, Error, Result, Row, Rows, ffi};
 use streamhub::HubError;
 use streamhub_engine::Database;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::reshape::has_table;
+use streamhub_engine::reshape::{has_table, rowid_name};
 
 use crate::import::{FIRST_CONTENT, select_list};
 use crate::older::{TABLES, Table};
@@ -73,9 +73,11 @@ fn query(db: &Connection, table: &Table, select: &Select) -> Result<Option<Query
             )
         }
     };
+    let rowid = rowid_name(db, table.name)?;
+    let then = rowid.map(|rowid| format!(", t.{rowid}")).unwrap_or_default();
     let sql = format!(
-        "SELECT {}, a.id FROM {} AS t NOT INDEXED CROSS JOIN apps AS a ON {owner} {whose} ORDER BY a.id, t.rowid",
-        select_list(table, &content, "t"),
+        "SELECT {}, a.id FROM {} AS t NOT INDEXED CROSS JOIN apps AS a ON {owner} {whose} ORDER BY a.id{then}",
+        select_list(table, &content, rowid, "t"),
         table.name
     );
     Ok(Some(Query { sql, owner_at: FIRST_CONTENT + content.len() }))
@@ -88,20 +90,22 @@ pub(crate) struct Cursor<'s> {
     state: State,
 }
 
-#[derive(PartialEq, Eq)]
 enum State {
     /// Nothing was read yet.
     Fresh,
     /// The current row belongs to somebody who did not take it yet.
     Waiting,
     Ended,
+    /// A read failed, with this code and these words. SQLite would begin again or report the end after
+    /// that, and every later app would look as if it had no rows.
+    Failed(i32, String),
 }
 
 impl Cursor<'_> {
     /// Goes to the app's first row, past those of apps before it; whether there is one.
     /// Apps have to be asked for in ascending order.
     pub(crate) fn seek(&mut self, app_id: i64) -> Result<bool> {
-        if self.state == State::Fresh {
+        if matches!(self.state, State::Fresh | State::Failed(..)) {
             self.advance()?;
         }
         while let Some(owner) = self.owner()? {
@@ -123,9 +127,20 @@ impl Cursor<'_> {
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.rows.advance()?;
-        self.state = if self.rows.get().is_some() { State::Waiting } else { State::Ended };
-        Ok(())
+        if let State::Failed(code, words) = &self.state {
+            let words = format!("an earlier read of these rows failed: {words}");
+            return Err(Error::SqliteFailure(ffi::Error::new(*code), Some(words)));
+        }
+        let advanced = self.rows.advance();
+        self.state = match &advanced {
+            Ok(()) if self.rows.get().is_some() => State::Waiting,
+            Ok(()) => State::Ended,
+            Err(error) => {
+                let code = error.sqlite_error().map_or(ffi::SQLITE_ERROR, |error| error.extended_code);
+                State::Failed(code, error.to_string())
+            }
+        };
+        advanced
     }
 
     fn owner(&self) -> Result<Option<i64>> {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use streamhub::report::Tally;
 use streamhub_appstore::Identity;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::reshape::{has_table, raise_sequence, sequence};
+use streamhub_engine::reshape::{has_table, raise_sequence, rowid_name, sequence};
 use streamhub_engine::{Database, Error, Unfit, meta};
 
 use crate::app::Work;
@@ -67,9 +67,8 @@ impl Work<'_, '_> {
             None => false,
         };
         let next_id = Cell::new(self.first_free_id(tx, table, vods_db)?);
-        // A single source into an empty table needs no comparing: its rows are distinct as they are.
-        let compares = table.key.is_none()
-            && (before.rows > 0 || policy == Policy::Compare || (vods_db.is_some() && has_global));
+        // A single source into an empty table needs no comparing.
+        let compares = before.rows > 0 || policy == Policy::Compare || (vods_db.is_some() && has_global);
         let mut contents = if compares { Some(Multiset::of(tx, table).of(&path)?) } else { None };
         let mut expected = before;
         let mut tally = Tally::default();
@@ -78,9 +77,11 @@ impl Work<'_, '_> {
             let mut importer =
                 Importer::new(tx, table, Source::VodsDb, source, policy, self.app.id, &next_id).of(&path)?;
             let content = content_columns(source, table).of(source.path())?;
+            let rowid = rowid_name(source, table.name).of(source.path())?;
+            let order = rowid.map(|rowid| format!("ORDER BY t.{rowid}")).unwrap_or_default();
             let sql = format!(
-                "SELECT {} FROM {} AS t NOT INDEXED ORDER BY t.rowid",
-                select_list(table, &content, "t"),
+                "SELECT {} FROM {} AS t NOT INDEXED {order}",
+                select_list(table, &content, rowid, "t"),
                 table.name
             );
             let mut select = source.prepare(&sql).of(source.path())?;
@@ -132,19 +133,43 @@ impl Work<'_, '_> {
         if !table.numbered {
             return Ok(0);
         }
-        let mut highest = 0;
-        let control = (self.run.control, self.run.site.control.as_path());
         let app_db = self.place.db();
-        let sources = [Some((tx, app_db.as_path())), vods_db.map(|db| (&**db, db.path())), Some(control)];
-        for (db, path) in sources.into_iter().flatten() {
-            if has_table(db, table.name).of(path)? {
-                let sql = format!("SELECT coalesce(max(id), 0) FROM {}", table.name);
-                let id: i64 = db.query_row(&sql, [], |row| row.get(0)).of(path)?;
-                highest = highest.max(id).max(sequence(db, table.name).of(path)?.unwrap_or(0));
-            }
+        let mut highest = self.run.highest_ids.of(table).max(highest_id(tx, table).of(&app_db)?);
+        if let Some(vods_db) = vods_db {
+            highest = highest.max(highest_id(vods_db, table).of(vods_db.path())?);
         }
         Ok(highest.saturating_add(1))
     }
+}
+
+/// The highest id that a table of the control database has or ever gave out. Looked for once in a run:
+/// where the ids have no index it takes a scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HighestIds([i64; TABLES.len()]);
+
+impl HighestIds {
+    pub(crate) fn find(control: &Connection) -> rusqlite::Result<Self> {
+        let mut highest = [0; TABLES.len()];
+        for (highest, table) in highest.iter_mut().zip(&TABLES) {
+            *highest = highest_id(control, table)?;
+        }
+        Ok(Self(highest))
+    }
+
+    fn of(&self, table: &Table) -> i64 {
+        let at = TABLES.iter().position(|known| known.name == table.name);
+        self.0[at.expect("there are no other tables")]
+    }
+}
+
+fn highest_id(db: &Connection, table: &Table) -> rusqlite::Result<i64> {
+    if !table.numbered || !has_table(db, table.name)? {
+        return Ok(0);
+    }
+    // Text that stands in an id column is above every number to max().
+    let sql = format!("SELECT coalesce(max(id), 0) FROM {} WHERE typeof(id) = 'integer'", table.name);
+    let id: i64 = db.query_row(&sql, [], |row| row.get(0))?;
+    Ok(id.max(sequence(db, table.name)?.unwrap_or(0)).max(0))
 }
 
 fn finish(

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, Result, Row, Statement, ffi, params};
 use streamhub::report::Tally;
 use streamhub_engine::error::Fault;
@@ -14,6 +14,7 @@ use streamhub_engine::names::{quoted, quoted_list};
 use streamhub_engine::reshape::{Column, add_missing_columns, columns};
 use streamhub_engine::time;
 
+use crate::convert::Converter;
 use crate::multiset::Multiset;
 use crate::older::Table;
 use crate::record::content_columns;
@@ -52,12 +53,13 @@ impl Source {
 /// How a source's rows are laid out: `rowid, id, app_id`, then these columns.
 pub(crate) const FIRST_CONTENT: usize = 3;
 
-/// The start of a query in that layout, without its FROM.
-pub(crate) fn select_list(table: &Table, content: &[String], alias: &str) -> String {
+/// The start of a query in that layout, without its FROM. A table without rowids has 0 for all of them.
+pub(crate) fn select_list(table: &Table, content: &[String], rowid: Option<&str>, alias: &str) -> String {
+    let rowid = rowid.map_or_else(|| "0".to_owned(), |rowid| format!("{alias}.{rowid}"));
     let numbers =
         if table.numbered { format!("{alias}.id, {alias}.app_id") } else { "NULL, NULL".to_owned() };
     let content: Vec<_> = content.iter().map(|name| format!("{alias}.{}", quoted(name))).collect();
-    format!("{alias}.rowid, {numbers}, {}", content.join(", "))
+    format!("{rowid}, {numbers}, {}", content.join(", "))
 }
 
 /// One source's table on its way into an app.db.
@@ -92,8 +94,8 @@ impl<'c> Importer<'c> {
         next_id: &'c Cell<i64>,
     ) -> Result<Self> {
         let content = content_columns(from, table)?;
-        let theirs: Vec<Column> =
-            columns(from, table.name)?.into_iter().filter(|column| content.contains(&column.name)).collect();
+        let is_content = |column: &Column| content.iter().any(|name| column.name.eq_ignore_ascii_case(name));
+        let theirs: Vec<Column> = columns(from, table.name)?.into_iter().filter(is_content).collect();
         add_missing_columns(db, table.name, &theirs)?;
         let ours = columns(db, table.name)?;
         let (numbers, slots) = if table.numbered { ("id, app_id, ", 2) } else { ("", 0) };
@@ -105,7 +107,7 @@ impl<'c> Importer<'c> {
         );
         let find = table
             .key
-            .map(|key| format!("SELECT {} FROM {} WHERE {key} IS ?1", quoted_list(&content), table.name));
+            .map(|key| format!("SELECT {} FROM {} WHERE {key} = ?1", quoted_list(&content), table.name));
         Ok(Self {
             db,
             table,
@@ -127,12 +129,16 @@ impl<'c> Importer<'c> {
         self.table.name
     }
 
-    /// Takes one row in the layout of [`select_list`].
+    /// Takes one row in the layout of [`select_list`]. Without `contents` the table began empty and this
+    /// source is the only one, so that its rows are distinct as they are.
     pub(crate) fn feed(&mut self, row: &Row<'_>, contents: Option<&mut Multiset<'_>>) -> Result<()> {
         let mut values = Vec::with_capacity(self.content.len());
         for at in 0..self.content.len() {
             values.push(row.get_ref(FIRST_CONTENT + at)?);
         }
+        let print = self.print(&values);
+        self.tally.found += 1;
+        self.seen.add(&print);
         let converted;
         if let Some(converter) = &mut self.converter {
             converted = converter.convert(&values)?;
@@ -140,25 +146,35 @@ impl<'c> Importer<'c> {
                 values = converted.iter().map(ValueRef::from).collect();
             }
         }
-        let print = rows::print(self.content.iter().map(String::as_str).zip(values.iter().copied()));
-        self.tally.found += 1;
-        self.seen.add(&print);
-        match (self.table.key, contents) {
-            (Some(key), _) => self.feed_keyed(key, row, &values, &print),
-            (None, contents) => self.feed_counted(row, &values, &print, contents),
+        let print = if self.converter.is_some() { self.print(&values) } else { print };
+        // A NULL is no key: such rows are told apart by content, as those of a table without a key.
+        match self.key_of(&values) {
+            Some(key) => self.feed_keyed(key, row, &values, &print),
+            None => self.feed_counted(row, &values, &print, contents),
         }
     }
 
-    fn feed_keyed(&mut self, key: &str, row: &Row<'_>, values: &[ValueRef<'_>], print: &Print) -> Result<()> {
+    fn print(&self, values: &[ValueRef<'_>]) -> Print {
+        rows::print(self.content.iter().map(String::as_str).zip(values.iter().copied()))
+    }
+
+    fn key_of<'v>(&self, values: &[ValueRef<'v>]) -> Option<ValueRef<'v>> {
+        let key = self.table.key?;
         let at = self.content.iter().position(|name| name == key).expect("a key is a content column");
-        let key = values[at];
-        // No unique index keeps NULLs apart, so they are looked for first.
-        if self.policy == Policy::Compare || key == ValueRef::Null {
+        (values[at] != ValueRef::Null).then_some(values[at])
+    }
+
+    fn feed_keyed(
+        &mut self,
+        key: ValueRef<'_>,
+        row: &Row<'_>,
+        values: &[ValueRef<'_>],
+        print: &Print,
+    ) -> Result<()> {
+        if self.policy == Policy::Compare {
             match self.find(key, print)? {
                 Some(true) => self.tally.already_there += 1,
-                Some(false) | None if self.policy == Policy::Compare => self.count_absent(row)?,
-                Some(false) => self.hold(row, "another version of this key is there", Held::Conflict)?,
-                None => self.insert(row, values, print)?,
+                Some(false) | None => self.count_absent(row)?,
             }
             return Ok(());
         }
@@ -265,13 +281,10 @@ impl<'c> Importer<'c> {
     fn find(&mut self, key: ValueRef<'_>, print: &Print) -> Result<Option<bool>> {
         let find = self.find.as_mut().expect("only keyed tables are searched by key");
         let mut found = find.query([ToSqlOutput::Borrowed(key)])?;
-        let mut there = None;
-        while let Some(row) = found.next()? {
-            let values =
-                self.content.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
-            there = Some(there == Some(true) || rows::print(values) == *print);
-        }
-        Ok(there)
+        let Some(row) = found.next()? else { return Ok(None) };
+        let values =
+            self.content.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
+        Ok(Some(rows::print(values) == *print))
     }
 
     /// A row that app.db lacks and that is not brought in: held by an earlier import, or left over.
@@ -370,91 +383,5 @@ impl Refusal {
 
     fn is_taken_id(&self) -> bool {
         matches!(self.code(), ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID)
-    }
-}
-
-/// Brings values to the types that the table's own columns give them, by storing them once.
-///
-/// Needed only where a source declares a column with another type than the table: there SQLite would
-/// store the value differently, and the row would not be found equal again.
-struct Converter<'c> {
-    store: Statement<'c>,
-    load: Statement<'c>,
-    width: usize,
-}
-
-impl<'c> Converter<'c> {
-    fn where_needed(
-        db: &'c Connection,
-        table: &Table,
-        content: &[String],
-        theirs: &[Column],
-        ours: &[Column],
-    ) -> Result<Option<Self>> {
-        let affinity_in = |columns: &[Column], name: &str| {
-            columns
-                .iter()
-                .find(|column| column.name.eq_ignore_ascii_case(name))
-                .map(|column| affinity(&column.decl))
-        };
-        if content.iter().all(|name| affinity_in(theirs, name) == affinity_in(ours, name)) {
-            return Ok(None);
-        }
-        let name = format!("converted_{}", table.name);
-        let known: Vec<_> = content
-            .iter()
-            .map(|name| if affinity_in(ours, name).is_some() { quoted(name) } else { "NULL".into() })
-            .collect();
-        db.execute_batch(&format!(
-            "DROP TABLE IF EXISTS temp.{name}; CREATE TEMP TABLE {name} AS SELECT {} FROM main.{} WHERE 0",
-            known.join(", "),
-            table.name
-        ))?;
-        Ok(Some(Self {
-            store: db.prepare(&format!(
-                "INSERT OR REPLACE INTO temp.{name} (rowid, {}) VALUES (1, {})",
-                columns_of_temp(db, &name)?,
-                vec!["?"; content.len()].join(", ")
-            ))?,
-            load: db.prepare(&format!("SELECT * FROM temp.{name} WHERE rowid = 1"))?,
-            width: content.len(),
-        }))
-    }
-
-    /// None for a row that has no owned form, because some text in it is not UTF-8: it stays as it is.
-    fn convert(&mut self, values: &[ValueRef<'_>]) -> Result<Option<Vec<Value>>> {
-        for (at, value) in values.iter().enumerate() {
-            self.store.raw_bind_parameter(at + 1, ToSqlOutput::Borrowed(*value))?;
-        }
-        self.store.raw_execute()?;
-        let width = self.width;
-        self.load.query_row([], |row| {
-            let values = (0..width).map(|at| Value::try_from(row.get_ref(at)?).map_err(Error::from));
-            Ok(values.collect::<Result<_>>().ok())
-        })
-    }
-}
-
-fn columns_of_temp(db: &Connection, name: &str) -> Result<String> {
-    let names: Vec<String> = db
-        .prepare("SELECT name FROM pragma_table_xinfo(?1, 'temp')")?
-        .query_map([name], |row| row.get(0))?
-        .collect::<Result<_>>()?;
-    Ok(quoted_list(&names))
-}
-
-/// SQLite's rules for the type that a declaration gives a column.
-fn affinity(decl: &str) -> &'static str {
-    let decl = decl.to_ascii_uppercase();
-    if decl.contains("INT") {
-        "INTEGER"
-    } else if ["CHAR", "CLOB", "TEXT"].iter().any(|word| decl.contains(word)) {
-        "TEXT"
-    } else if decl.is_empty() || decl.contains("BLOB") {
-        "BLOB"
-    } else if ["REAL", "FLOA", "DOUB"].iter().any(|word| decl.contains(word)) {
-        "REAL"
-    } else {
-        "NUMERIC"
     }
 }

@@ -9,6 +9,7 @@
 mod adopt;
 mod app;
 mod cleanup;
+mod convert;
 mod cursor;
 mod failure;
 mod fill;

@@ -1,4 +1,5 @@
-//! How often each content is there, for rows that have no key.
+//! How often each content is there, for rows that have no key: those of a table without one, and those
+//! whose key is NULL.
 //!
 //! Equal rows count within one source, and across sources the larger count holds. The counts live in
 //! a temporary table, so that memory stays flat whatever the number of rows.
@@ -6,10 +7,10 @@
 use rusqlite::{Connection, Result, Statement};
 
 use crate::older::Table;
-use crate::record;
+use crate::record::{self, Rows};
 use crate::rows::Print;
 
-/// The contents of one table of an app.db, with their numbers.
+/// The contents of one table of an app.db that have no key, with their numbers.
 #[derive(Debug)]
 pub(crate) struct Multiset<'c> {
     see: Statement<'c>,
@@ -17,7 +18,7 @@ pub(crate) struct Multiset<'c> {
 }
 
 impl<'c> Multiset<'c> {
-    /// Begins with what the table holds.
+    /// Begins with what the table holds of them.
     pub(crate) fn of(db: &'c Connection, table: &Table) -> Result<Self> {
         db.execute_batch(
             "DROP TABLE IF EXISTS temp.contents; \
@@ -34,7 +35,7 @@ impl<'c> Multiset<'c> {
                  ON CONFLICT (print) DO UPDATE SET have = have + 1",
             )?,
         };
-        record::each_print(db, table, |print| set.gain(print))?;
+        record::each_print(db, table, Rows::WithoutKey, |print| set.gain(print))?;
         Ok(set)
     }
 

@@ -30,8 +30,10 @@ pub(crate) struct Table {
     pub(crate) numbered: bool,
     /// The marker that says that an app.db has these rows already.
     pub(crate) marker: &'static str,
-    /// All columns but `id` and `app_id`: what makes two rows equal.
+    /// All columns but `id` and `app_id`: what makes two rows equal. One that a source lacks counts as NULL.
     pub(crate) columns: &'static [&'static str],
+    /// Those of them that are never NULL: a table without one of these is some other table.
+    pub(crate) required: &'static [&'static str],
 }
 
 /// Every table that a split moves.
@@ -51,6 +53,7 @@ pub(crate) const TABLES: [Table; 3] = [
             "ended_at",
             "last_stats_json",
         ],
+        required: &["stream_id", "type", "status", "started_at"],
     },
     Table {
         name: "vods",
@@ -76,6 +79,7 @@ pub(crate) const TABLES: [Table; 3] = [
             "metatags_json",
             "snapshot_key",
         ],
+        required: &["name", "status"],
     },
     Table {
         name: "ingress_auth",
@@ -93,6 +97,7 @@ pub(crate) const TABLES: [Table; 3] = [
             "validated_at",
             "created_at",
         ],
+        required: &["ingress_id", "app", "requires_password", "created_at"],
     },
 ];
 
@@ -105,6 +110,9 @@ pub(crate) fn judge_control(db: &Database, version: u32) -> Result<()> {
         return Err(Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Foreign { detail } });
     }
     judge::refuse_code(db)?;
+    for table in &TABLES {
+        require_columns(db, table)?;
+    }
     judge::refuse_damage(db, Check::Full)
 }
 
@@ -133,7 +141,7 @@ pub(crate) fn judge_app(db: &Database, stamp: Stamp) -> Result<()> {
     judge::refuse_damage(db, Check::Quick)
 }
 
-/// Whether the table is there; one that lacks a column is refused, since its rows could not be told apart.
+/// Whether the table is there; one that lacks a column which is never NULL is refused.
 pub(crate) fn require_columns(db: &Database, table: &Table) -> Result<bool> {
     let found = columns(db, table.name).of(db.path())?;
     if found.is_empty() {
@@ -142,8 +150,8 @@ pub(crate) fn require_columns(db: &Database, table: &Table) -> Result<bool> {
     let numbers: &[&str] = if table.numbered { &["id", "app_id"] } else { &[] };
     match numbers
         .iter()
-        .chain(table.columns)
-        .find(|wanted| !found.iter().any(|column| column.name == **wanted))
+        .chain(table.required)
+        .find(|wanted| !found.iter().any(|column| column.name.eq_ignore_ascii_case(wanted)))
     {
         None => Ok(true),
         Some(missing) => {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use streamhub::report::Tally;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::names::quoted_list;
-use streamhub_engine::reshape::columns;
+use streamhub_engine::reshape::{Column, columns};
 use streamhub_engine::{Database, Error, Result, Unfit, meta};
 
 use crate::older::{TABLES, Table};
@@ -77,25 +77,38 @@ impl Record {
 /// The content of an app.db's table.
 pub(crate) fn digest_of(db: &Connection, table: &Table) -> rusqlite::Result<Digest> {
     let mut digest = Digest::default();
-    each_print(db, table, |print| {
+    each_print(db, table, Rows::All, |print| {
         digest.add(print);
         Ok(())
     })?;
     Ok(digest)
 }
 
-/// Gives the print of every row of an app.db's table to `visit`.
+/// Which rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Every one.
+    All,
+    /// Those that no key tells apart.
+    WithoutKey,
+}
+
+/// Gives the print of every such row of an app.db's table to `visit`.
 pub(crate) fn each_print(
     db: &Connection,
     table: &Table,
+    which: Rows,
     mut visit: impl FnMut(&rows::Print) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let names = content_columns(db, table)?;
     if names.is_empty() {
         return Ok(());
     }
-    let mut select =
-        db.prepare(&format!("SELECT {} FROM {} NOT INDEXED", quoted_list(&names), table.name))?;
+    let whose = match (which, table.key) {
+        (Rows::WithoutKey, Some(key)) => format!("WHERE {key} IS NULL"),
+        _ => "NOT INDEXED".to_owned(),
+    };
+    let mut select = db.prepare(&format!("SELECT {} FROM {} {whose}", quoted_list(&names), table.name))?;
     let mut found = select.query([])?;
     while let Some(row) = found.next()? {
         let values = names.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
@@ -104,19 +117,19 @@ pub(crate) fn each_print(
     Ok(())
 }
 
-/// The columns that make rows of a table equal: the known ones, then any others by name. Empty where
-/// there is no such table.
+/// The columns that make rows of a table equal: the known ones that it has, then any others by name.
+/// Empty where there is no such table.
 pub(crate) fn content_columns(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
     let found = columns(db, table.name)?;
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut names: Vec<String> = table.columns.iter().map(|&name| name.to_owned()).collect();
-    let mut others: Vec<String> = found
-        .into_iter()
-        .map(|column| column.name)
-        .filter(|name| !table.columns.contains(&name.as_str()))
-        .filter(|name| !(table.numbered && (name == "id" || name == "app_id")))
+    let is = |name: &str, column: &Column| column.name.eq_ignore_ascii_case(name);
+    let mut names: Vec<String> = (table.columns.iter())
+        .filter(|name| found.iter().any(|column| is(name, column)))
+        .map(|&name| name.to_owned())
+        .collect();
+    let numbers: &[&str] = if table.numbered { &["id", "app_id"] } else { &[] };
+    let mut others: Vec<String> = (found.iter())
+        .filter(|column| !table.columns.iter().chain(numbers).any(|name| is(name, column)))
+        .map(|column| column.name.clone())
         .collect();
     others.sort();
     names.append(&mut others);

@@ -1,6 +1,6 @@
 //! The take-over as a whole: what the hub calls at boot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use streamhub::legacy::{LegacySource, Site};
 use streamhub::progress::Progress;
@@ -17,6 +17,7 @@ use crate::adopt;
 use crate::app::{self, Mode, Run, Taken};
 use crate::cleanup;
 use crate::cursor::{self, Select};
+use crate::fill::HighestIds;
 use crate::older::{self, TABLES};
 
 /// Takes the older system's data directories over.
@@ -90,7 +91,7 @@ impl Older {
         {
             return Err(HubError::UnknownApp { name: name.to_string() });
         }
-        let names: Vec<_> = registered.iter().map(|app| app.name.clone()).collect();
+        let names: BTreeSet<_> = registered.iter().map(|app| app.name.clone()).collect();
         adopt::refuse_no_directory(site, &names)?;
         report.orphan_directories = durable::names_in(&site.data.apps())?
             .into_iter()
@@ -111,6 +112,7 @@ impl Older {
         let run = Run {
             site,
             control: reader,
+            highest_ids: HighestIds::find(reader).of(path)?,
             installation: &installation,
             recover: self.recovering(),
             mode: if writer.is_some() { Mode::Real } else { Mode::DryRun },
@@ -118,7 +120,7 @@ impl Older {
         };
         let select = Select::Open(self.recovering().map(ToString::to_string));
         cursor::with_cursors(reader, &select, |cursors| {
-            for app in open {
+            for app in open.iter().copied() {
                 let taken = app::take(&run, app, cursors);
                 let entry = report_of(app, taken.as_ref());
                 if let Some(error) = &entry.error {
@@ -130,7 +132,14 @@ impl Older {
                 report.apps.push(entry);
             }
             Ok(())
-        })
+        })?;
+        if run.mode == Mode::Real
+            && let Err(error) = sweep_staging(site, &open)
+        {
+            // The work is done; the next start sweeps again.
+            tracing::warn!(%error, "staging could not be removed");
+        }
+        Ok(())
     }
 
     fn is_open(&self, app: &App) -> bool {
@@ -148,9 +157,10 @@ impl LegacySource for Older {
         let version = standing(site)?;
         let mut report = SplitReport::default();
         if let Some(version) = version {
-            refuse_holders(site, &Database::inspect(&site.control).map_err(HubError::control)?)?;
+            let inspected = adopt::judge(site, version)?;
+            refuse_holders(site, &inspected)?;
             progress.begin("backing up and adopting the control database", None);
-            let adopted = adopt::adopt(site, version)?;
+            let adopted = adopt::adopt(site, inspected, version)?;
             progress.end();
             report.adopted_from = Some(adopted.version);
             report.backup = Some(adopted.backup);
@@ -200,7 +210,7 @@ fn refuse_holders(site: &Site, control: &Database) -> Result<(), HubError> {
     Ok(())
 }
 
-/// Removes what a killed run left half built.
+/// Removes what this or a killed run left half built.
 fn sweep_staging(site: &Site, open: &[&App]) -> Result<(), HubError> {
     durable::remove_dir_all(&site.data.apps().join(".staging"))?;
     for app in open {

@@ -132,7 +132,11 @@ fn all(db: &Connection, source: Source) -> Vec<SourceRow> {
 
 fn rows(db: &Connection, source: Source, table: Table) -> Vec<SourceRow> {
     let owner = if table == Table::Ingress { "app" } else { "app_id" };
-    let sql = format!("SELECT rowid AS \"the row id\", * FROM {}", table.name());
+    let without: bool = db
+        .query_row("SELECT wr FROM pragma_table_list(?1)", [table.name()], |row| row.get(0))
+        .expect("a table of the database");
+    let rowid = if without { "0" } else { "rowid" };
+    let sql = format!("SELECT {rowid} AS \"the row id\", * FROM {}", table.name());
     let mut statement = db.prepare(&sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let have: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     let place = |column: &str| have.iter().position(|name| name == column);

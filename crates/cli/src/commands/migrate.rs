@@ -33,7 +33,7 @@ pub(crate) struct Args {
     cleanup: bool,
 }
 
-pub(crate) fn run(args: Args, global: Global) -> anyhow::Result<Code> {
+pub(crate) fn run(args: Args, global: &Global) -> anyhow::Result<Code> {
     let context = Context::find(global, Overrides::default())?;
     let older = match (args.recover, args.cleanup) {
         (Some(app), _) => Older::with(Errand::Recover(app)),
@@ -54,14 +54,14 @@ pub(crate) fn run(args: Args, global: Global) -> anyhow::Result<Code> {
 }
 
 fn take_over(context: &Context, older: Older) -> anyhow::Result<Option<SplitReport>> {
-    let hub = Hub::open(&context.hub_config(true, Arc::new(older)), &context.progress())?;
+    let hub = Hub::open(&context.boot_config(Arc::new(older)), &context.progress())?;
     let report = hub.split().cloned();
     hub.close()?;
     Ok(report)
 }
 
 fn dry_run(context: &Context, older: &Older) -> anyhow::Result<Option<SplitReport>> {
-    let config = context.hub_config(true, Arc::new(older.clone()));
+    let config = context.boot_config(Arc::new(older.clone()));
     match boot::survey(&config)? {
         Some(site) => Ok(Some(older.dry_run(&site, &context.progress())?)),
         None => Ok(None),

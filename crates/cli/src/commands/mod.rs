@@ -1,13 +1,28 @@
 //! One file per command.
 
+pub(crate) mod app;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod user;
 
 use crate::args::{Cli, Command};
 use crate::exit::Code;
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
+    let global = &cli.global;
     match cli.command {
-        Command::Migrate(args) => migrate::run(args, cli.global),
+        Command::Serve(args) => serve::run(&args, global),
+        Command::Migrate(args) => migrate::run(args, global),
+        Command::Status(args) => status::run(&args, global),
+        Command::Doctor(args) => doctor::run(&args, global),
+        Command::App(command) => app::run(&command, global),
+        Command::User(command) => user::run(command, global),
+        Command::Config(command) => config::run(&command, global),
+        Command::Completions(args) => completions::run(&args),
     }
 }

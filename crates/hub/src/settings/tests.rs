@@ -11,12 +11,20 @@ fn in_file(text: &str) -> Result<Settings, SettingsError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("streamhub.yaml");
     std::fs::write(&path, text).unwrap();
-    Settings::load(Overrides::default(), &no_env, Some(FileSource::Named(path)))
+    only(Settings::load(Overrides::default(), &no_env, Some(FileSource::Named(path))))
+}
+
+/// The settings, or the one thing that is wrong with them.
+fn only(loaded: Result<Settings, Vec<SettingsError>>) -> Result<Settings, SettingsError> {
+    loaded.map_err(|mut wrong| {
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        wrong.remove(0)
+    })
 }
 
 fn in_env(name: &'static str, value: &'static str) -> Result<Settings, SettingsError> {
     let env = |asked: &str| (asked == name).then(|| value.to_owned());
-    Settings::load(Overrides::default(), &env, None)
+    only(Settings::load(Overrides::default(), &env, None))
 }
 
 #[test]
@@ -25,7 +33,6 @@ fn defaults() {
     assert_eq!(settings.listen.value, "127.0.0.1:3020".parse().unwrap());
     assert!(!settings.allow_volatile.value);
     assert_eq!(settings.log_format.value, LogFormat::Text);
-    assert_eq!(settings.pre_migrate_keep_days.value, 7);
     assert_eq!(settings.shutdown_grace_seconds.value, 10);
     assert_eq!(settings.database_url.value, ControlDatabase::InDataDir);
     let entries = settings.entries();
@@ -37,24 +44,30 @@ fn defaults() {
 fn flag_then_environment_then_file_then_default() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("streamhub.yaml");
-    std::fs::write(&path, "listen: 0.0.0.0:1\npre_migrate_keep_days: 1\nlog_format: json\nallow_volatile:\n")
-        .unwrap();
+    std::fs::write(
+        &path,
+        "listen: 0.0.0.0:1\nshutdown_grace_seconds: 1\nlog_format: json\nallow_volatile:\n",
+    )
+    .unwrap();
     let flags = Overrides { listen: Some("0.0.0.0:3".parse().unwrap()), ..Overrides::default() };
     let env = |name: &str| match name {
         "STREAMHUB_LISTEN" => Some("0.0.0.0:2".to_owned()),
-        "STREAMHUB_PRE_MIGRATE_KEEP_DAYS" => Some("2".to_owned()),
+        "STREAMHUB_SHUTDOWN_GRACE_SECONDS" => Some("2".to_owned()),
         "STREAMHUB_LOG_FORMAT" => Some(String::new()),
         _ => None,
     };
     let settings = Settings::load(flags, &env, Some(FileSource::InDataDir(path.clone()))).unwrap();
     assert_eq!(settings.listen.value.port(), 3);
     assert_eq!(settings.listen.source, Source::Flag("--listen"));
-    assert_eq!(settings.pre_migrate_keep_days.value, 2);
-    assert_eq!(settings.pre_migrate_keep_days.source, Source::Env("STREAMHUB_PRE_MIGRATE_KEEP_DAYS".into()));
+    assert_eq!(settings.shutdown_grace_seconds.value, 2);
+    assert_eq!(
+        settings.shutdown_grace_seconds.source,
+        Source::Env("STREAMHUB_SHUTDOWN_GRACE_SECONDS".into())
+    );
     assert_eq!(settings.log_format.value, LogFormat::Json, "an empty variable is skipped");
     assert_eq!(settings.log_format.source, Source::File(path));
     assert_eq!(settings.allow_volatile.source, Source::Default, "a key without a value sets nothing");
-    assert_eq!(settings.shutdown_grace_seconds.source, Source::Default);
+    assert_eq!(settings.database_url.source, Source::Default);
 }
 
 #[test]
@@ -81,7 +94,7 @@ fn a_bad_value_says_key_value_origin_and_what_is_accepted() {
             in_file("shutdown_grace_seconds: -1"),
             ["streamhub.yaml", "shutdown_grace", "\"-1\"", "whole number"],
         ),
-        (in_file("pre_migrate_keep_days: 1.5"), ["streamhub.yaml", "keep_days", "\"1.5\"", "whole number"]),
+        (in_file("shutdown_grace_seconds: 1.5"), ["streamhub.yaml", "grace", "\"1.5\"", "whole number"]),
         (in_file("listen: [a]"), ["streamhub.yaml", "listen", "a list", "single value"]),
         (in_env("STREAMHUB_LISTEN", "\u{fffd}"), ["STREAMHUB_LISTEN", "listen", "", "UTF-8"]),
     ] {
@@ -141,6 +154,20 @@ fn unknown_keys_are_refused_with_the_nearest_one() {
     let error = in_file("colour: 1").unwrap_err();
     assert!(error.way_out().unwrap().contains("shutdown_grace_seconds"), "all keys are listed");
     assert!(matches!(in_file("1: 2"), Err(SettingsError::UnknownKey { .. })));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("streamhub.yaml");
+    std::fs::write(&path, "listen: x\nlog_format: xml\ncolour: 1\n").unwrap();
+    let env = |name: &str| (name == "DATABASE_URL").then(|| "mysql://h".to_owned());
+    let wrong = Settings::load(Overrides::default(), &env, Some(FileSource::Named(path))).unwrap_err();
+    let words = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for part in ["colour", "listen", "log_format", "database_url"] {
+        assert!(words.contains(part), "{words} does not say {part}");
+    }
+    assert_eq!(wrong.len(), 4, "{words}");
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! What a server says of itself on standard error: lines for people, or log lines for programs.
+
+use streamhub::apps;
+use streamhub::report::{Outcome, SplitReport, Tally};
+use streamhub::settings::LogFormat;
+use streamhub::setup::SetupToken;
+
+use crate::context::ANNOUNCED;
+use crate::output;
+
+/// Says it in the form that was asked for.
+pub(crate) struct Announcer {
+    format: LogFormat,
+    quiet: bool,
+}
+
+impl Announcer {
+    /// Quiet leaves out what nobody waits for.
+    pub(crate) fn new(format: LogFormat, quiet: bool) -> Self {
+        Self { format, quiet }
+    }
+
+    /// Where it listens: scripts wait for this line, so it is never left out.
+    pub(crate) fn listening(&self, address: &str) {
+        self.always(&format!("listening on {address}"));
+    }
+
+    /// What became of older data, app by app.
+    pub(crate) fn taken_over(&self, report: &SplitReport) {
+        if self.format == LogFormat::Text {
+            // A failure is worth a line even where little is to be said.
+            if !self.quiet || report.failed() > 0 {
+                output::say(report);
+            }
+            return;
+        }
+        for app in &report.apps {
+            // What failed was logged where it failed.
+            if app.outcome != Outcome::Failed {
+                let Tally { found, imported, already_there, conflicts, failures, left_over } = app.total;
+                tracing::info!(
+                    target: ANNOUNCED,
+                    app = %app.app,
+                    outcome = ?app.outcome,
+                    found,
+                    imported,
+                    already_there,
+                    conflicts,
+                    failures,
+                    left_over,
+                    "app taken over"
+                );
+            }
+        }
+        let (apps, failed) = (report.apps.len(), report.failed());
+        tracing::info!(target: ANNOUNCED, apps, failed, backup = report.backup, "take-over done");
+    }
+
+    /// The token with which the first superadmin is made. It is shown here and nowhere else.
+    pub(crate) fn setup_token(&self, token: &SetupToken) {
+        self.always(&format!("no superadmin has a password yet; one-time set-up token: {}", token.reveal()));
+    }
+
+    /// The databases are open.
+    pub(crate) fn ready(&self, tally: &apps::Tally) {
+        let apps::Tally { total, pending, missing } = tally;
+        self.say(&format!("ready: {total} apps, {pending} out of service, {missing} missing"));
+    }
+
+    /// Something that is of no use to a script.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            self.always(text);
+        }
+    }
+
+    fn always(&self, text: &str) {
+        match self.format {
+            LogFormat::Text => output::say(&text),
+            LogFormat::Json => tracing::info!(target: ANNOUNCED, "{text}"),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `streamhub app`: the registered apps.
+
+use std::fmt;
+
+use clap::Subcommand;
+use serde::Serialize;
+use streamhub::apps::App;
+use streamhub::look::Look;
+use streamhub::settings::Overrides;
+use streamhub::{AppId, status};
+
+use crate::args::Global;
+use crate::context::Context;
+use crate::exit::Code;
+use crate::output;
+
+/// List and show apps.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  streamhub app list\n  streamhub app show news-24 --json")]
+pub(crate) enum Command {
+    /// List all registered apps, by name
+    ///
+    /// Works beside a running server and changes nothing.
+    #[command(
+        after_help = "Examples:\n  streamhub app list --data-dir /srv/media\n  streamhub app list --json | jq -r '.data[].name'"
+    )]
+    List,
+    /// Show one app
+    ///
+    /// Works beside a running server and changes nothing.
+    #[command(after_help = "Example:\n  streamhub app show news-24 --data-dir /srv/media")]
+    Show {
+        /// The app's name
+        name: String,
+    },
+}
+
+pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Code> {
+    let context = Context::find(global, Overrides::default())?;
+    let look = Look::at(&context.config())?;
+    match command {
+        Command::List => {
+            let data = look.apps()?;
+            let list = List { total: data.len(), data };
+            output::result(context.json, &list, &list)?;
+        }
+        Command::Show { name } => {
+            let shown = Shown::of(look.app(name)?, &look);
+            output::result(context.json, &shown, &shown)?;
+        }
+    }
+    Ok(Code::Done)
+}
+
+#[derive(Serialize)]
+struct List {
+    data: Vec<App>,
+    total: usize,
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.data.is_empty() {
+            return f.write_str("no apps");
+        }
+        write!(f, "{:<32} {:<20} STATE", "NAME", "TENANT")?;
+        for app in &self.data {
+            write!(f, "\n{:<32} {:<20} {}", app.name, app.tenant_id, app.standing())?;
+        }
+        Ok(())
+    }
+}
+
+/// An app with what is on the disk.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    #[serde(flatten)]
+    app: App,
+    /// Its directory; null where the name cannot be one.
+    directory: Option<String>,
+    database: Option<Database>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Database {
+    path: String,
+    size_bytes: u64,
+    wal_size_bytes: u64,
+}
+
+impl Shown {
+    fn of(app: App, look: &Look) -> Self {
+        let place = app.name.parse::<AppId>().ok().map(|id| look.data.app(&id));
+        let database = place.as_ref().map(streamhub::data_dir::AppPlace::db).filter(|path| path.is_file());
+        Self {
+            app,
+            directory: place.map(|place| place.dir().display().to_string()),
+            database: database.map(|path| Database {
+                size_bytes: status::bytes(&path),
+                wal_size_bytes: status::bytes(&path.with_file_name("app.db-wal")),
+                path: path.display().to_string(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let app = &self.app;
+        writeln!(f, "name          {}", app.name)?;
+        writeln!(f, "id            {}", app.id)?;
+        writeln!(f, "tenant        {}", app.tenant_id)?;
+        writeln!(f, "state         {}", app.standing())?;
+        if let Some(detail) = &app.split_detail {
+            writeln!(f, "take-over     {detail}")?;
+        }
+        let lines = [
+            ("display name", &app.display_name),
+            ("room prefix", &app.livekit_room_prefix),
+            ("uuid", &app.uuid),
+            ("directory", &self.directory),
+        ];
+        for (what, value) in lines {
+            writeln!(f, "{what:<13} {}", value.as_deref().unwrap_or("-"))?;
+        }
+        match &self.database {
+            Some(found) => writeln!(
+                f,
+                "database      {} ({} bytes, {} in its -wal)",
+                found.path, found.size_bytes, found.wal_size_bytes
+            )?,
+            None => writeln!(f, "database      not there")?,
+        }
+        writeln!(f, "created       {}", app.created_at)?;
+        write!(f, "updated       {}", app.updated_at)
+    }
+}

@@ -1,0 +1,160 @@
+//! `streamhub serve`: takes the data directory into possession and answers over HTTP.
+//!
+//! The socket is bound first, so that a taken port is known before anything is touched, and answers
+//! while the databases are still being opened.
+
+use std::net::SocketAddr;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use streamhub::apps::Tally;
+use streamhub::report::SplitReport;
+use streamhub::settings::Overrides;
+use streamhub::setup::SetupToken;
+use streamhub::{Hub, HubError};
+use streamhub_server::Service;
+use streamhub_split::Older;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task;
+
+use crate::announce::Announcer;
+use crate::args::Global;
+use crate::context::Context;
+use crate::exit::{Code, Refusal};
+use crate::output;
+
+/// Open the databases, taking an older system's data over where there is any, and serve the API.
+///
+/// Answers /health and /ready at once; /ready is 503 until the databases are open. An app that cannot
+/// be taken over is reported and does not keep the others from being served. While no superadmin has a
+/// password, a one-time set-up token is printed on standard error at each start. SIGTERM and SIGINT
+/// end it in good order.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub serve --data-dir /srv/media\n  streamhub serve --data-dir /srv/media --listen 0.0.0.0:3020 --log-format json"
+)]
+pub(crate) struct Args {
+    /// The address to listen on; port 0 chooses a free one [default: 127.0.0.1:3020]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+/// What a program learns on standard output once the server is ready.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Started<'a> {
+    address: String,
+    created: bool,
+    take_over: Option<&'a SplitReport>,
+}
+
+struct Opened {
+    hub: Hub,
+    tally: Tally,
+    token: Option<SetupToken>,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Code> {
+    let context = Context::find(global, Overrides { listen: args.listen, ..Overrides::default() })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(context));
+    // A take-over that outlived the grace cannot be interrupted; it is safe to be cut off anywhere.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(context: Context) -> anyhow::Result<Code> {
+    let announcer = Announcer::new(context.settings.log_format.value, context.quiet);
+    let address = context.settings.listen.value;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let way_out = "end the program that listens there, or choose another address with --listen";
+        Refusal::failed(&format_args!("cannot listen on {address}: {error}"), way_out)
+    })?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let grace = Duration::from_secs(context.settings.shutdown_grace_seconds.value.into());
+    let mut stopped = stop_signal()?;
+    announcer.listening(&address);
+
+    let service = Service::booting();
+    let asked_to_stop = {
+        let mut stopped = stopped.clone();
+        // The sender lives as long as the process.
+        async move { drop(stopped.wait_for(|stopped| *stopped).await) }
+    };
+    let serving = tokio::spawn(streamhub_server::serve(listener, service.clone(), asked_to_stop, grace));
+    let json = context.json;
+    let mut opening = task::spawn_blocking(move || open(&context));
+    let opened = tokio::select! {
+        opened = &mut opening => opened??,
+        _ = stopped.wait_for(|stopped| *stopped) => {
+            match tokio::time::timeout(grace, opening).await {
+                Ok(opened) => {
+                    let hub = opened??.hub;
+                    report(&announcer, &hub);
+                    close(hub).await?;
+                    announcer.say("stopped");
+                }
+                Err(_) => announcer.say("stopped while the databases were being opened; the next start goes on"),
+            }
+            return Ok(Code::Done);
+        }
+    };
+    let Opened { hub, tally, token } = opened;
+    report(&announcer, &hub);
+    if let Some(token) = &token {
+        announcer.setup_token(token);
+    }
+    service.ready(hub.clone());
+    announcer.ready(&tally);
+    if json {
+        let started = Started { address, created: hub.created(), take_over: hub.split() };
+        output::result(true, &started, &"")?;
+    }
+    let served = serving.await?;
+    close(hub).await?;
+    served?;
+    announcer.say("stopped");
+    Ok(Code::Done)
+}
+
+fn open(context: &Context) -> Result<Opened, HubError> {
+    let hub = Hub::open(&context.boot_config(Arc::new(Older::default())), &context.progress())?;
+    // Before the first write, so that a damaged registry is left as it was.
+    let tally = hub.tally()?;
+    let token = hub.renew_setup_token()?;
+    Ok(Opened { hub, tally, token })
+}
+
+fn report(announcer: &Announcer, hub: &Hub) {
+    if let Some(report) = hub.split() {
+        announcer.taken_over(report);
+    }
+}
+
+async fn close(hub: Hub) -> anyhow::Result<()> {
+    Ok(task::spawn_blocking(move || hub.close()).await??)
+}
+
+/// Becomes true with the first SIGTERM or SIGINT; with the second the process ends at once.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if !is_first {
+                process::exit(Code::Failed as i32);
+            }
+            // Nobody listens any more where serving ended already.
+            let _ = stop.send(true);
+        }
+    });
+    Ok(stopped)
+}

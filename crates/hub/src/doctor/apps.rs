@@ -1,0 +1,150 @@
+//! The doctor's round of the apps: each registered one, and each directory that nobody registered.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use streamhub_appstore::Identity;
+use streamhub_appstore::schema::{APPLICATION_ID, SCHEMA};
+use streamhub_control::Control;
+use streamhub_control::apps::{self, App, SplitState};
+use streamhub_engine::judge::{self, Check};
+use streamhub_engine::{AppId, Error, Unfit, durable};
+
+use super::{Problem, Ward};
+use crate::error::HubError;
+use crate::look;
+use crate::progress::Progress;
+
+const MOUNTED: &str = "is its disk mounted? otherwise restore it from a backup";
+
+/// Examines all apps and says how many are registered.
+pub(super) fn examine(
+    ward: &mut Ward<'_>,
+    control: &Control,
+    progress: &dyn Progress,
+) -> Result<usize, HubError> {
+    let registered = control.query(apps::list).map_err(HubError::control)?;
+    let by_uuid: HashMap<&str, &App> =
+        registered.iter().filter_map(|app| app.uuid.as_deref().map(|uuid| (uuid, app))).collect();
+    progress.begin("checking the apps", Some(registered.len() as u64));
+    for app in &registered {
+        round(ward, app, &by_uuid)?;
+        progress.advance(1);
+    }
+    progress.end();
+    let dir = ward.data.apps();
+    for name in durable::names_in(&dir)? {
+        if !name.starts_with('.') && !registered.iter().any(|app| app.name == name) {
+            stranger(ward, &dir.join(&name), &by_uuid)?;
+        }
+    }
+    Ok(registered.len())
+}
+
+/// One registered app.
+fn round(ward: &mut Ward<'_>, app: &App, by_uuid: &HashMap<&str, &App>) -> Result<(), HubError> {
+    let name = Some(app.name.as_str());
+    if app.split_state == Some(SplitState::Pending) {
+        let reason = app.split_detail.as_deref().unwrap_or("its take-over was not tried yet");
+        let way_out = "mend what the reason names; the next start tries again";
+        ward.add(Problem::NotTakenOver, name, &ward.data.apps().join(&app.name), reason, way_out);
+    }
+    let Ok(id) = app.name.parse::<AppId>() else { return Ok(()) };
+    let place = ward.data.app(&id);
+    match place.exists() {
+        Err(error) => {
+            ward.refused(name, &error);
+            return Ok(());
+        }
+        Ok(false) => {
+            if app.state == "active" {
+                let reason = "the app is registered, and its directory is not there";
+                ward.add(Problem::Missing, name, place.dir(), reason, MOUNTED);
+            }
+            return Ok(());
+        }
+        Ok(true) => {}
+    }
+    ward.stale_sidecars(name, place.dir())?;
+    let path = place.db();
+    if durable::exists(&path)? {
+        if let Err(error) = database(ward, app, &path, by_uuid) {
+            ward.refused(name, &error);
+        }
+    } else if app.state == "active" && matches!(app.split_state, None | Some(SplitState::Done)) {
+        let reason = "the app is registered, and its database is not there";
+        ward.add(Problem::Missing, name, &path, reason, MOUNTED);
+    }
+    Ok(())
+}
+
+/// The app.db of a registered app. An error is a finding about the file itself.
+fn database(
+    ward: &mut Ward<'_>,
+    app: &App,
+    path: &Path,
+    by_uuid: &HashMap<&str, &App>,
+) -> streamhub_engine::Result<()> {
+    let (stamp, db) = look::open_database(path)?;
+    SCHEMA.standing(stamp, path)?;
+    if app.split_state == Some(SplitState::Pending) {
+        return judge::refuse_damage(&db, Check::Quick);
+    }
+    if stamp.application_id != APPLICATION_ID {
+        let detail = "it is an older system's database, although the app was taken over".to_owned();
+        return Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Foreign { detail } });
+    }
+    let identity = Identity::read(&db)?;
+    if let Some((kind, reason, way_out)) = contradiction(app, &identity, by_uuid) {
+        ward.add(kind, Some(&app.name), path, &reason, &way_out);
+    }
+    judge::refuse_damage(&db, Check::Quick)
+}
+
+/// What a database says of itself that the registry does not say of the app.
+fn contradiction(
+    app: &App,
+    found: &Identity,
+    by_uuid: &HashMap<&str, &App>,
+) -> Option<(Problem, String, String)> {
+    if app.uuid.as_ref() != Some(&found.uuid) {
+        if let Some(owner) = by_uuid.get(found.uuid.as_str()) {
+            let reason = format!("it is the database of app {}", owner.name);
+            let way_out = format!("move it to apps/{}, and this app's own database here", owner.name);
+            return Some((Problem::Misplaced, reason, way_out));
+        }
+        let pointer = app.uuid.as_deref().unwrap_or("none");
+        let reason = format!("its uuid is {}, and the registry's pointer says {pointer}", found.uuid);
+        return Some((Problem::Identity, reason, "put the app's own database there".to_owned()));
+    }
+    for (what, found, registered) in
+        [("name", &found.name, &app.name), ("tenant", &found.tenant, &app.tenant_id)]
+    {
+        if found != registered {
+            let reason = format!("its {what} is {found}, and the registry says {registered}");
+            return Some((Problem::Identity, reason, "put the app's own database there".to_owned()));
+        }
+    }
+    (found.generation > app.generation).then(|| {
+        let reason = format!(
+            "its generation {} is above the registry's {}, so the registry is the older one",
+            found.generation, app.generation
+        );
+        (Problem::Identity, reason, "restore a newer control database".to_owned())
+    })
+}
+
+/// Something under `apps/` that nobody registered.
+fn stranger(ward: &mut Ward<'_>, path: &Path, by_uuid: &HashMap<&str, &App>) -> Result<(), HubError> {
+    let owner = path.join("app.db");
+    let owner = look::open_database(&owner).and_then(|(_, db)| Identity::read(&db)).ok();
+    if let Some(owner) = owner.and_then(|identity| by_uuid.get(identity.uuid.as_str()).copied()) {
+        let reason = format!("it holds the database of app {}", owner.name);
+        let way_out = format!("move it to apps/{}", owner.name);
+        ward.add(Problem::Misplaced, Some(&owner.name), path, &reason, &way_out);
+    } else {
+        let reason = "no registered app has this name";
+        ward.add(Problem::Orphaned, None, path, reason, "move it away if nobody needs it");
+    }
+    if path.is_dir() { ward.stale_sidecars(None, path) } else { Ok(()) }
+}

@@ -1,0 +1,84 @@
+//! The command line, one module per command, with the real binary.
+
+mod app;
+mod completions;
+mod config;
+mod doctor;
+mod global;
+mod migrate;
+mod refusals;
+mod serve;
+mod status;
+mod user;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use streamhub_tests::command::Streamhub;
+use streamhub_tests::files::{scratch, tree_changes, tree_digest, tree_digest_except};
+use streamhub_tests::legacy::Tree;
+use tempfile::TempDir;
+
+/// A data directory in a scratch directory.
+struct Place {
+    dir: PathBuf,
+    _home: TempDir,
+}
+
+impl Place {
+    /// A path at which nothing is yet.
+    fn missing() -> Self {
+        let home = scratch();
+        Self { dir: home.path().join("data-dir"), _home: home }
+    }
+
+    /// An older system's directory.
+    fn of(tree: &Tree) -> Self {
+        let place = Self::missing();
+        tree.build(&place.dir);
+        place
+    }
+
+    /// The same, taken over.
+    fn taken_over(tree: &Tree) -> Self {
+        let place = Self::of(tree);
+        let _ = place.streamhub().run(["migrate"]).expect(0);
+        place
+    }
+
+    /// Two small apps, taken over.
+    fn ours() -> Self {
+        Self::taken_over(&Tree::small())
+    }
+
+    /// A new installation without apps.
+    fn new() -> Self {
+        let place = Self::missing();
+        let _ = place.streamhub().run(["migrate"]).expect(0);
+        place
+    }
+
+    fn streamhub(&self) -> Streamhub {
+        Streamhub::new(&self.dir)
+    }
+
+    fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(below)
+    }
+
+    fn digest(&self) -> BTreeMap<String, String> {
+        tree_digest(&self.dir)
+    }
+
+    /// All but what a running server has open.
+    fn digest_of_apps(&self) -> BTreeMap<String, String> {
+        tree_digest_except(&self.dir, |path| path == "streamhub.lock" || path == "data")
+    }
+
+    /// What changed since, apart from the lock file.
+    fn changes(&self, before: &BTreeMap<String, String>) -> Vec<String> {
+        let mut before = before.clone();
+        before.remove("streamhub.lock");
+        tree_changes(&before, &tree_digest_except(&self.dir, |path| path == "streamhub.lock"))
+    }
+}
