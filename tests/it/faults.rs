@@ -7,7 +7,7 @@ use streamhub_tests::legacy::{Tree, stream, vod};
 use streamhub_tests::skip::need;
 use streamhub_tests::sweep::{Sweep, Trouble};
 
-fn one_of_each() -> Tree {
+pub(crate) fn one_of_each() -> Tree {
     Tree::new()
         .populated()
         .app("demo", |a| {

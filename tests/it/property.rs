@@ -43,8 +43,13 @@ fn check(tree: &Tree) {
     assert_eq!(tree_changes(&before, &place.digest()), [""; 0], "a second run changed something");
 }
 
+/// `PROPTEST_CASES` asks for more than a run of all tests has time for.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_row_is_accounted_for(tree in random_tree()) {

@@ -197,16 +197,16 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
-/// Takes the rights of group and others away, where any are there.
+/// Leaves a file or directory to its owner alone, who may read and write it.
 ///
 /// Someone else's file stays as it is: only its owner could change that, and the caller may warn.
 pub fn make_private(path: &Path) -> Result<()> {
-    let mode = fs::symlink_metadata(path).at(path, "look at it")?.permissions().mode();
-    let private = mode & !0o077;
-    if private == mode {
+    let found = fs::symlink_metadata(path).at(path, "look at it")?;
+    let private = if found.is_dir() { PRIVATE_DIR } else { PRIVATE_FILE };
+    if found.permissions().mode() & 0o777 == private {
         return Ok(());
     }
-    fs::set_permissions(path, Permissions::from_mode(private & 0o700)).at(path, "take others' rights away")
+    fs::set_permissions(path, Permissions::from_mode(private)).at(path, "leave it to its owner alone")
 }
 
 #[cfg(test)]

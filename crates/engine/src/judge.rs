@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::connect::Database;
 use crate::error::{Error, Result, SqliteContext, Unfit};
-use crate::unopened::Unopened;
+use crate::unopened::{Protection, Unopened};
 
 /// First `user_version` of StreamHub's own schemas; earlier systems stayed below.
 pub const FIRST_VERSION: u32 = 100;
@@ -40,8 +40,13 @@ pub enum Standing {
 /// Reads a file's stamp after refusing what may not be put to use at all: anything but a plain,
 /// writable, single-named SQLite file as long as its header says. Changes nothing.
 pub fn stamp(path: &Path) -> Result<Stamp> {
+    stamp_with(path, Protection::Obeyed)
+}
+
+/// As [`stamp`], saying what a write-protected mode means.
+pub fn stamp_with(path: &Path, protection: Protection) -> Result<Stamp> {
     let file = Unopened::claim(path)?;
-    file.require_own_and_writable()?;
+    file.require_own_and_writable(protection)?;
     stamp_of(file)
 }
 

@@ -20,6 +20,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::unistd::{AccessFlags, eaccess};
 
 use crate::durable;
 use crate::error::{Error, IoContext, Result, Unfit};
@@ -69,6 +70,15 @@ impl Drop for OpenMark {
             }
         }
     }
+}
+
+/// What it means to the super-user that a file's mode gives nobody the right to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Somebody meant this file to stay as it is.
+    Obeyed,
+    /// The mode came with a copy of read-only media and says nothing about this file.
+    Overridden,
 }
 
 /// The right to use a database file's bytes directly; connections wait until it is gone.
@@ -121,16 +131,21 @@ impl Unopened {
         self.len
     }
 
-    /// Refuses a file that may not be put to use: hard-linked, or without write permission.
-    pub fn require_own_and_writable(&self) -> Result<()> {
+    /// Refuses a file that may not be put to use: hard-linked, or one that may not be written.
+    pub fn require_own_and_writable(&self, protection: Protection) -> Result<()> {
         if self.links > 1 {
             return Err(Error::unfit(&self.path, Unfit::HardLinked { links: self.links }));
         }
-        // The super-user could write it all the same, but somebody meant it to stay as it is.
-        if self.mode & 0o200 == 0 {
+        let refused = self.is_write_protected() && protection == Protection::Obeyed;
+        if refused || eaccess(&self.path, AccessFlags::W_OK).is_err() {
             return Err(Error::unfit(&self.path, Unfit::ReadOnly));
         }
         Ok(())
+    }
+
+    /// Whether the file's mode gives its owner no right to write, which does not stop the super-user.
+    pub fn is_write_protected(&self) -> bool {
+        self.mode & 0o200 == 0
     }
 
     /// The parsed first page header; refuses what is empty or no SQLite database.
@@ -251,7 +266,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = database(&dir);
         let refused = |path: &Path| match Unopened::claim(path).and_then(|file| {
-            file.require_own_and_writable()?;
+            file.require_own_and_writable(Protection::Obeyed)?;
             file.header()
         }) {
             Err(Error::Unfit { unfit, .. }) => unfit,
@@ -268,6 +283,9 @@ mod tests {
         assert_eq!(refused(dir.path()), Unfit::NotAFile { kind: "directory" });
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert_eq!(refused(&path), Unfit::ReadOnly);
+        if eaccess(&path, AccessFlags::W_OK).is_ok() {
+            Unopened::claim(&path).unwrap().require_own_and_writable(Protection::Overridden).unwrap();
+        }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::hard_link(&path, at("second")).unwrap();
         assert_eq!(refused(&path), Unfit::HardLinked { links: 2 });

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use streamhub_control::{Control, apps, schema::SCHEMA};
 use streamhub_engine::judge::{self, Standing};
 use streamhub_engine::lock::DirLock;
+use streamhub_engine::unopened::Protection;
 use streamhub_engine::{
     DataDir, Database, Error, Unfit, Unopened, durable, filesystem, install, snapshot, time,
 };
@@ -58,7 +59,8 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
         }
     };
     let path = located.path();
-    let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile };
+    let protection = protection_of_apps(path)?;
+    let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile, protection };
     let take_over = |legacy: &dyn LegacySource| -> Result<_, HubError> {
         let report = legacy.boot(&site, progress)?;
         Ok((open_control(path)?, Some(report)))
@@ -103,7 +105,8 @@ pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
             if let (Standing::Unmarked { version }, None) = (judge_control(&path)?, &config.legacy) {
                 return Err(HubError::NotTakenOver { path, version });
             }
-            Ok(Some(Site { data, control: path, volatile: config.volatile }))
+            let protection = protection_of_apps(&path)?;
+            Ok(Some(Site { data, control: path, volatile: config.volatile, protection }))
         }
     }
 }
@@ -122,7 +125,16 @@ pub fn judge_control(path: &Path) -> Result<Standing, HubError> {
     let unopened = Unopened::claim(path).map_err(HubError::control)?;
     unopened.refuse_foreign_holder().map_err(HubError::control)?;
     drop(unopened);
-    judge::stamp(path).and_then(|stamp| SCHEMA.standing(stamp, path)).map_err(HubError::control)
+    judge::stamp_with(path, Protection::Overridden)
+        .and_then(|stamp| SCHEMA.standing(stamp, path))
+        .map_err(HubError::control)
+}
+
+/// A write-protected control database that may be written all the same shows that the super-user
+/// copied the whole directory from read-only media.
+fn protection_of_apps(control: &Path) -> Result<Protection, HubError> {
+    let copied = Unopened::claim(control).map_err(HubError::control)?.is_write_protected();
+    Ok(if copied { Protection::Overridden } else { Protection::Obeyed })
 }
 
 /// A proven copy of a control database of ours whose schema is about to change.

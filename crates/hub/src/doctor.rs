@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use streamhub_engine::judge::{self, Check};
+use streamhub_engine::unopened::Protection;
 use streamhub_engine::{DataDir, Error, Fault, Unfit, Unopened, durable, filesystem, snapshot};
 
 use crate::boot;
@@ -91,7 +92,8 @@ pub fn examine(config: &HubConfig, progress: &dyn Progress) -> Result<Diagnosis,
         ward.add(Problem::Unfit, None, &data.secrets_file(), &error.to_string(), &way_out);
     }
     if let Ok(Located::There(path)) = locate::control(&data, config.control.as_ref())
-        && let Err(error) = Unopened::claim(&path).and_then(|file| file.require_own_and_writable())
+        && let Err(error) =
+            Unopened::claim(&path).and_then(|file| file.require_own_and_writable(Protection::Overridden))
         && matches!(error, Error::Unfit { unfit: Unfit::ReadOnly | Unfit::HardLinked { .. }, .. })
     {
         // Looking at it is possible; whatever else is wrong with it shows then.

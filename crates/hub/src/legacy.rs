@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use streamhub_engine::DataDir;
 use streamhub_engine::filesystem::Volatile;
+use streamhub_engine::unopened::Protection;
 
 use crate::error::HubError;
 use crate::progress::Progress;
@@ -22,6 +23,9 @@ pub struct Site {
     pub control: PathBuf,
     /// Whether memory filesystems are permitted; an app's directory may be a mount of its own.
     pub volatile: Volatile,
+    /// What a write-protected app database means. Where the control database is write-protected itself,
+    /// the whole directory was copied from read-only media.
+    pub protection: Protection,
 }
 
 /// Takes older data over.

@@ -108,7 +108,10 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
             Err(Error::Unfit { path: place.db(), unfit: Unfit::Missing }.into())
         };
     }
-    let stamp = judge::stamp(&place.db())?;
+    let stamp = judge::stamp_with(&place.db(), run.site.protection)?;
+    if run.mode == Mode::Real {
+        durable::make_private(&place.db())?;
+    }
     if stamp.application_id == APPLICATION_ID {
         SCHEMA.standing(stamp, &place.db())?;
         work.confirm()

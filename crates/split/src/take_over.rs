@@ -11,6 +11,7 @@ use streamhub_control::apps::{self, App, SplitState};
 use streamhub_control::schema::SCHEMA;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Standing};
+use streamhub_engine::unopened::Protection;
 use streamhub_engine::{Database, Error, Unfit, Unopened, durable, meta};
 
 use crate::adopt;
@@ -182,7 +183,7 @@ impl LegacySource for Older {
 
 /// The older version, or none where the control database is ours already.
 fn standing(site: &Site) -> Result<Option<u32>, HubError> {
-    let stamp = judge::stamp(&site.control).map_err(HubError::control)?;
+    let stamp = judge::stamp_with(&site.control, Protection::Overridden).map_err(HubError::control)?;
     match SCHEMA.standing(stamp, &site.control).map_err(HubError::control)? {
         Standing::Ours { .. } => Ok(None),
         Standing::Unmarked { version } => Ok(Some(version)),

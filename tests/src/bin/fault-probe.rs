@@ -1,12 +1,13 @@
 //! A small program with known file operations, for the tests of the fault library and of the disks.
 //!
 //! `fault-probe commit DB N` appends N rows, each acknowledged on standard output once it is durable.
+//! `fault-probe hold DB` holds a database open in WAL mode, says so, and waits for the end of its standard input.
 //! `fault-probe files DIR` makes, links, copies, renames and removes files.
 
 #![allow(clippy::disallowed_methods, reason = "the raw calls are what the fault library stands in for")]
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,8 +18,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["commit", db, n] => commit(Path::new(db), n.parse().expect("a number")),
+        ["hold", db] => hold(Path::new(db)),
         ["files", dir] => files(Path::new(dir)).map_err(Into::into),
-        _ => Err("usage: fault-probe commit DB N | files DIR".into()),
+        _ => Err("usage: fault-probe commit DB N | hold DB | files DIR".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,6 +41,15 @@ fn commit(path: &Path, rows: u32) -> Result<(), Box<dyn std::error::Error>> {
         writeln!(io::stdout(), "{n}")?;
     }
     db.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+fn hold(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let db = Connection::open(path)?;
+    db.execute_batch("PRAGMA journal_mode = WAL")?;
+    db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    writeln!(io::stdout(), "held")?;
+    io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
