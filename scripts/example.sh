@@ -12,8 +12,14 @@ for need in cargo cc; do
     }
 done
 
-cargo build --quiet --package streamhub-cli --bin streamhub
-copy=${CARGO_TARGET_DIR:-target}/example
+target=${CARGO_TARGET_DIR:-target}
+echo "building streamhub (a few minutes the first time)" >&2
+cargo build --package streamhub-cli --bin streamhub
+copy=$target/example
+if [[ -e $copy/streamhub.lock ]] && command -v flock >/dev/null 2>&1 && ! flock --nonblock "$copy/streamhub.lock" true; then
+    echo "an example server is running already (pid $(cat "$copy/streamhub.lock")); stop it first" >&2
+    exit 75
+fi
 rm -rf "$copy"
 cp -R data-example "$copy"
-exec "${CARGO_TARGET_DIR:-target}/debug/streamhub" serve --data-dir "$copy" "$@"
+exec "$target/debug/streamhub" serve --data-dir "$copy" "$@"

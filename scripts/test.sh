@@ -62,4 +62,8 @@ if ((EUID != 0)); then
     say "Not root: tests that mount disks will say SKIP. To run them too: sudo -E env \"PATH=\$PATH\" $0"
 fi
 
-exec cargo test --workspace --all-features "$@"
+# Naming packages replaces the whole workspace; anything else narrows it down.
+case " $* " in
+    *" -p "* | *" --package "*) exec cargo test --all-features "$@" ;;
+    *) exec cargo test --workspace --all-features "$@" ;;
+esac

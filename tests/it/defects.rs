@@ -11,7 +11,7 @@ use streamhub_tests::disk::Disk;
 use streamhub_tests::faults::{Faults, Mode};
 use streamhub_tests::files::tree_changes;
 use streamhub_tests::fingerprint::{control_path, control_rows};
-use streamhub_tests::legacy::{Table, Tree, stream, vod};
+use streamhub_tests::legacy::{App, Table, Tree, stream, vod};
 use streamhub_tests::readonly;
 use streamhub_tests::skip::need;
 
@@ -55,11 +55,17 @@ fn d2_rows_that_a_constraint_refuses_are_held_and_told() {
     place.demand_counts(&report, "demo");
     assert_eq!(report.total("demo"), tally([4, 1, 0, 0, 3, 0]));
     let reasons = reasons(&place, "demo");
-    for (reason, words) in reasons.iter().zip(["CHECK constraint", "NOT NULL constraint", "NOT NULL constraint"]) {
+    for (reason, words) in
+        reasons.iter().zip(["CHECK constraint", "NOT NULL constraint", "NOT NULL constraint"])
+    {
         assert!(reason.contains(words), "{reasons:?}");
     }
-    let held = rows_of(&app_db(place.dir(), "demo"), "SELECT row_json FROM _streamhub_unimported ORDER BY id");
-    assert!(held[0].contains(r#""stream_id":{"text":"check"}"#) && held[0].contains(r#""type":{"text":"srt"}"#), "{held:?}");
+    let held =
+        rows_of(&app_db(place.dir(), "demo"), "SELECT row_json FROM _streamhub_unimported ORDER BY id");
+    assert!(
+        held[0].contains(r#""stream_id":{"text":"check"}"#) && held[0].contains(r#""type":{"text":"srt"}"#),
+        "{held:?}"
+    );
 }
 
 #[test]
@@ -131,7 +137,11 @@ fn d5_where_the_backup_fails_nothing_happens() {
     let output = place.run(&["migrate"]);
     flag("-i").expect("writable again");
     let output = output.expect(1);
-    assert!(output.stderr().contains(".bak-") && output.stderr().contains("nothing was changed"), "{}", output.stderr());
+    assert!(
+        output.stderr().contains(".bak-") && output.stderr().contains("nothing was changed"),
+        "{}",
+        output.stderr()
+    );
     assert_eq!(tree_changes(&before, &place.digest()), [""; 0]);
     place.taken_over();
 }
@@ -180,7 +190,10 @@ fn d9_newer_and_foreign_databases_are_refused_untouched() {
             .app("foreign", |a| a.dir().global_streams(["f1"])),
     );
     sql(&app_db(place.dir(), "newer"), "PRAGMA user_version = 99");
-    sql(&app_db(place.dir(), "foreign"), "CREATE TABLE invoices (id INTEGER PRIMARY KEY); INSERT INTO invoices VALUES (1)");
+    sql(
+        &app_db(place.dir(), "foreign"),
+        "CREATE TABLE invoices (id INTEGER PRIMARY KEY); INSERT INTO invoices VALUES (1)",
+    );
     let before = place.digest();
     let report = place.migrate(70);
     assert_eq!(report.failure("newer"), "too-new");
@@ -218,7 +231,8 @@ fn d14_of_several_at_once_one_works_and_the_others_say_who_it_is() {
         assert!(outputs.iter().any(|output| output.code() == Some(0)));
         place.demand_finished();
         let backups = fs::read_dir(place.dir().join("data")).expect("data");
-        let backups = backups.filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().contains(".bak-")));
+        let backups = backups
+            .filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().contains(".bak-")));
         assert_eq!(backups.count(), 1, "adopted more than once");
     }
 }
@@ -226,10 +240,16 @@ fn d14_of_several_at_once_one_works_and_the_others_say_who_it_is() {
 #[test]
 fn d14_an_error_is_not_swallowed() {
     // Rows that the registry's own new shape cannot hold: an error, and no registry without them.
-    let place = Place::of(&Tree::new().lax().sql("DROP TABLE nodes; CREATE TABLE nodes (id TEXT, status TEXT); INSERT INTO nodes VALUES ('n', NULL)").app("demo", |a| a.dir()));
+    let nodes =
+        "DROP TABLE nodes; CREATE TABLE nodes (id TEXT, status TEXT); INSERT INTO nodes VALUES ('n', NULL)";
+    let place = Place::of(&Tree::new().sql(nodes).app("demo", App::dir));
     let before = place.digest();
     let output = place.run(&["migrate"]).expect(78);
-    assert!(output.stderr().contains("nodes") && output.stderr().contains("does not fit"), "{}", output.stderr());
+    assert!(
+        output.stderr().contains("nodes") && output.stderr().contains("does not fit"),
+        "{}",
+        output.stderr()
+    );
     let changed = tree_changes(&before, &place.digest());
     assert!(changed.iter().all(|change| change.contains(".bak-")), "{changed:?}");
     let db = Connection::open(control_path(place.dir())).expect("the registry");

@@ -2,7 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 
+mod bad_input;
 mod commands;
+mod defects;
 mod faults;
+mod powercut;
+mod property;
+mod readme;
+mod split;
 mod structure;
 mod support;

@@ -23,7 +23,8 @@ fn check(tree: &Tree) {
 
     let report = place.migrate(code);
     assert_eq!(dry.0["apps"], report.0["apps"], "the dry run told something else");
-    let wrong = if failing > 0 { place.books.in_between(place.dir()) } else { place.books.finished(place.dir()) };
+    let wrong =
+        if failing > 0 { place.books.in_between(place.dir()) } else { place.books.finished(place.dir()) };
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for app in tree.apps() {
         let expected = match (app.has_dir(), app.has_app_db()) {

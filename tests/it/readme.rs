@@ -99,7 +99,8 @@ fn every_listed_command_has_help_with_an_example() {
     for cell in table {
         for command in cell.split(", ") {
             let command = command.trim_matches('`').trim_start_matches("streamhub ");
-            let words = command.split(' ').filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+            let words =
+                command.split(' ').filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
             let output = Streamhub::bare().run(words.chain(["--help"])).expect(0);
             assert!(output.stdout().contains("Example"), "`streamhub {command} --help` shows no example");
         }

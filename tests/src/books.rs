@@ -127,12 +127,12 @@ impl Books {
         let path = app_db(dir, app);
         let now = of(&app_rows(&path), &|_| true);
         let before = of(&account.rows, &|source| source == Source::App);
-        let all = sources(dir).apps.remove(app).unwrap_or_default();
+        let all = &account.rows;
         let held = held(&path);
         let is_held = |row: &&SourceRow| held.contains(&(row.source, row.table, row.rowid));
         let older = all.iter().filter(|row| row.table == table && row.source != Source::App);
         let left_over = [Source::Vods, Source::Control].map(|source| {
-            of(&all, &|other| other == source)
+            of(all, &|other| other == source)
                 .iter()
                 .map(|(content, rows)| match now.get(content) {
                     Some(_) if has_key(table, content) => 0,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -73,7 +74,6 @@ pub struct Sweep {
     home: TempDir,
     books: Books,
     expected: Fingerprint,
-    arguments: Vec<String>,
     /// How long an undisturbed run took.
     pub duration: Duration,
 }
@@ -94,7 +94,7 @@ impl Sweep {
         let duration = start.elapsed();
         assert_eq!(books.finished(&copy), [""; 0], "already undisturbed");
         let expected = fingerprint(&copy, fingerprint::Mode::Split);
-        Self { home, books, expected, arguments: vec!["migrate".to_owned()], duration }
+        Self { home, books, expected, duration }
     }
 
     /// The operations of an undisturbed run.
@@ -103,20 +103,20 @@ impl Sweep {
     /// Where it fails.
     pub fn points(&self) -> Result<Run, String> {
         let dir = self.copy();
-        let run = Faults::on(dir.path())?.count(&mut self.command(dir.path()));
+        let run = Faults::on(dir.path())?.count(&mut command(dir.path()));
         assert!(run.ended.success() && !run.injected, "{}", run.ended.describe());
         Ok(run)
     }
 
-    /// One run for each of the operations up to `points`, on two threads, each with the fault at that operation.
+    /// One run for each of the operations up to `points`, each with the fault at that operation.
     pub fn each(&self, points: usize, trouble: Trouble) -> Totals {
-        self.in_parallel(points, &|n, totals| self.disturbed(n + 1, trouble, totals))
+        in_parallel(points, &|n, totals| self.disturbed(n + 1, trouble, totals))
     }
 
     /// So many runs that are killed at a random moment. The moments follow from the seed, what happens in them does not.
     pub fn random_kills(&self, runs: usize, seed: u64) -> Totals {
         let random = AtomicU64::new(seed | 1);
-        self.in_parallel(runs, &|_, totals| {
+        in_parallel(runs, &|_, totals| {
             let next = |x: u64| Some(xorshift(x));
             let now = random.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(1);
             // Beyond the end too, since under load a run takes longer than the one that was measured.
@@ -128,7 +128,7 @@ impl Sweep {
     fn disturbed(&self, at: usize, trouble: Trouble, totals: &mut Totals) {
         let dir = self.copy();
         let faults = Faults::on(dir.path()).expect("compiled for counting");
-        let mut command = self.command(dir.path());
+        let mut command = command(dir.path());
         let run = if trouble.stays {
             faults.run_from(&mut command, at, trouble.mode)
         } else {
@@ -150,8 +150,8 @@ impl Sweep {
 
     fn killed_after(&self, moment: Duration, totals: &mut Totals) {
         let dir = self.copy();
-        let mut child = self.command(dir.path());
-        let quiet = std::process::Stdio::null;
+        let mut child = command(dir.path());
+        let quiet = Stdio::null;
         let mut child = child.stdout(quiet()).stderr(quiet()).spawn().expect("the binary starts");
         thread::sleep(moment);
         let killed = child.try_wait().expect("waiting for a child").is_none();
@@ -184,41 +184,41 @@ impl Sweep {
         blame("after the next run", lines, &again.ended.describe());
     }
 
-    fn command(&self, dir: &Path) -> std::process::Command {
-        Streamhub::new(dir).command(&self.arguments)
-    }
-
     fn copy(&self) -> TempDir {
         let dir = scratch();
         copy_tree(&self.home.path().join("original"), dir.path());
         dir
     }
+}
 
-    fn in_parallel(&self, runs: usize, work: &(dyn Fn(usize, &mut Totals) + Sync)) -> Totals {
-        let next = AtomicUsize::new(0);
-        let all = Mutex::new(Totals::default());
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(runs.max(1));
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut totals = Totals::default();
-                    loop {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
-                        if n >= runs {
-                            break;
-                        }
-                        work(n, &mut totals);
+fn command(dir: &Path) -> Command {
+    Streamhub::new(dir).command(["migrate"])
+}
+
+fn in_parallel(runs: usize, work: &(dyn Fn(usize, &mut Totals) + Sync)) -> Totals {
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new(Totals::default());
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(runs.max(1));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut totals = Totals::default();
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= runs {
+                        break;
                     }
-                    let mut all = all.lock().expect("no thread panics with it");
-                    all.runs += totals.runs;
-                    all.hit += totals.hit;
-                    all.succeeded += totals.succeeded;
-                    all.wrong.append(&mut totals.wrong);
-                });
-            }
-        });
-        all.into_inner().expect("no thread panics with it")
-    }
+                    work(n, &mut totals);
+                }
+                let mut all = all.lock().expect("no thread panics with it");
+                all.runs += totals.runs;
+                all.hit += totals.hit;
+                all.succeeded += totals.succeeded;
+                all.wrong.append(&mut totals.wrong);
+            });
+        }
+    });
+    all.into_inner().expect("no thread panics with it")
 }
 
 /// What a run that was broken off may leave and the next one must clear away.
@@ -232,7 +232,7 @@ fn left_behind(dir: &Path) -> Vec<String> {
             if entry.file_type().expect("a file type").is_dir() {
                 directories.push(entry.path());
             }
-            if name.ends_with(".part") || name.contains(".new") || directory.ends_with(".staging") {
+            if name.contains(".part") || name.contains(".new") || name == ".staging" {
                 found.push(format!("{} was left behind", entry.path().display()));
             }
         }

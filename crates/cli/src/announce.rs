@@ -1,7 +1,7 @@
 //! What a server says of itself on standard error: lines for people, or log lines for programs.
 
 use streamhub::apps;
-use streamhub::report::{Outcome, SplitReport, Tally};
+use streamhub::report::{SplitReport, Tally};
 use streamhub::settings::LogFormat;
 use streamhub::setup::SetupToken;
 
@@ -35,8 +35,10 @@ impl Announcer {
             return;
         }
         for app in &report.apps {
-            // What failed was logged where it failed.
-            if app.outcome != Outcome::Failed {
+            if let Some(error) = &app.error {
+                let (reason, way_out) = (&error.message, &error.way_out);
+                tracing::error!(app = %app.app, code = error.code, %reason, %way_out, "app not taken over");
+            } else {
                 let Tally { found, imported, already_there, conflicts, failures, left_over } = app.total;
                 tracing::info!(
                     target: ANNOUNCED,

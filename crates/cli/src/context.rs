@@ -1,5 +1,6 @@
 //! What every command needs: the settings, the data directory and how to open the hub.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -116,7 +117,10 @@ fn start_log(format: LogFormat, verbose: u8, quiet: bool) {
     let filter = EnvFilter::try_from_env("STREAMHUB_LOG")
         .unwrap_or_else(|_| EnvFilter::new(level))
         .add_directive(announced);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -36,15 +36,16 @@ pub enum Reset {
     Ambiguous,
 }
 
-/// The users with this address; case does not count.
+/// The users with this address; case does not count, in any script.
 pub fn by_email(db: &Connection, email: &str) -> Result<Vec<User>> {
-    db.prepare(
-        "SELECT id, email, is_superadmin, status FROM users WHERE email = :email COLLATE NOCASE ORDER BY id",
-    )?
-    .query_map(named_params! { ":email": email }, |row| {
+    let wanted = email.to_lowercase();
+    let mut query = db.prepare("SELECT id, email, is_superadmin, status FROM users ORDER BY id")?;
+    let users = query.query_map([], |row| {
         Ok(User { id: row.get(0)?, email: row.get(1)?, is_superadmin: row.get(2)?, status: row.get(3)? })
-    })?
-    .collect()
+    })?;
+    // SQLite knows the case of ASCII letters only.
+    let is_meant = |user: &User| user.email.as_ref().is_some_and(|email| email.to_lowercase() == wanted);
+    users.filter(|user| user.as_ref().map_or(true, is_meant)).collect()
 }
 
 /// Gives the user with this address a new password and ends all its sessions, in the caller's transaction.

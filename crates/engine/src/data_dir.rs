@@ -14,6 +14,7 @@ use crate::error::{Error, IoContext, Result, Unfit};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     root: PathBuf,
+    apps: PathBuf,
 }
 
 /// No place for a data directory could be found.
@@ -80,7 +81,13 @@ impl DataDir {
     /// An existing data directory.
     pub fn open(path: &Path) -> Result<Self> {
         match std::fs::canonicalize(path) {
-            Ok(root) if root.is_dir() => Ok(Self { root }),
+            Ok(root) if root.is_dir() => {
+                // A link here is the administrator's, who put the apps on another disk. SQLite opens no
+                // path with a link in it, so the link is followed once.
+                let apps = root.join("apps");
+                let apps = std::fs::canonicalize(&apps).unwrap_or(apps);
+                Ok(Self { root, apps })
+            }
             Ok(_) => Err(Error::unfit(path, Unfit::NotADirectory)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::unfit(path, Unfit::Missing))
@@ -141,7 +148,7 @@ impl DataDir {
 
     /// The directory of all apps.
     pub fn apps(&self) -> PathBuf {
-        self.root.join("apps")
+        self.apps.clone()
     }
 
     /// An app's places.

@@ -51,6 +51,21 @@ pub fn names_in(dir: &Path) -> Result<Vec<String>> {
     }
 }
 
+/// Whether a directory has any entry but those that begin with a dot; one that is not there has none.
+pub fn has_visible_entry(dir: &Path) -> Result<bool> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.at(dir, "list the directory")?,
+    };
+    for entry in entries {
+        let name = entry.at(dir, "list the directory")?.file_name();
+        if !name.to_string_lossy().starts_with('.') {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Creates one directory, readable for its owner only; one that is there already is fine.
 pub fn create_dir(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(PRIVATE_DIR).create(path) {

@@ -11,7 +11,7 @@ use crate::durable;
 use crate::error::{Error, Result, SqliteContext, Unfit};
 use crate::judge::{self, Check};
 use crate::names::quoted;
-use crate::unopened::Unopened;
+use crate::unopened::{Unopened, sidecar};
 
 /// Ending of a snapshot that is not proven yet.
 pub const PART: &str = ".part";
@@ -36,16 +36,22 @@ pub fn take(source: &Database, target: &Path) -> Result<Snapshot> {
         return Err(Error::unfit(target, Unfit::Exists));
     }
     let part = part_of(target);
-    durable::remove_file(&part)?;
+    remove(&part)?;
     let taken = copy_and_prove(source, &part).and_then(|(bytes, tables)| {
         durable::rename_new(&part, target)?;
         Ok(Snapshot { path: target.to_owned(), bytes, tables })
     });
     if taken.is_err() {
         // The first error is the one that matters; a part that stays is removed at the next start.
-        let _ = durable::remove_file(&part);
+        let _ = remove(&part);
     }
     taken
+}
+
+/// Removes a part and the journal of a copy that was broken off, which would be played back into the next.
+fn remove(part: &Path) -> Result<()> {
+    durable::remove_file(&sidecar(part, "-journal"))?;
+    durable::remove_file(part)
 }
 
 fn copy_and_prove(source: &Database, part: &Path) -> Result<(u64, Vec<(String, u64)>)> {
@@ -119,6 +125,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         let target = root.join("x.bak");
         fs::write(part_of(&target), b"left behind by a kill").unwrap();
+        fs::write(sidecar(&part_of(&target), "-journal"), b"and its journal").unwrap();
         let taken = take(&Database::inspect(&path).unwrap(), &target).unwrap();
         assert_eq!(taken.tables, [("t".to_owned(), 2)]);
         assert_eq!(judge::stamp(&target).unwrap().user_version, 8);

@@ -82,6 +82,7 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
             }
         }
     };
+    refuse_missing_disk(&control, &data)?;
     tighten(path);
     tighten(&data.secrets_file());
     durable::create_dir(&data.apps())?;
@@ -135,6 +136,20 @@ pub fn judge_control(path: &Path) -> Result<Standing, HubError> {
 fn protection_of_apps(control: &Path) -> Result<Protection, HubError> {
     let copied = Unopened::claim(control).map_err(HubError::control)?.is_write_protected();
     Ok(if copied { Protection::Overridden } else { Protection::Obeyed })
+}
+
+/// Apps that have a database, and nothing at all where they should be: their disk is not mounted, and
+/// nothing may be made in its place. Whether a single app is there is found out when it is used.
+fn refuse_missing_disk(control: &Control, data: &DataDir) -> Result<(), HubError> {
+    if durable::has_visible_entry(&data.apps())? {
+        return Ok(());
+    }
+    let tally = control.query(apps::tally).map_err(HubError::control)?;
+    if tally.total == tally.pending + tally.missing {
+        return Ok(());
+    }
+    let registered = usize::try_from(tally.total).unwrap_or(usize::MAX);
+    Err(HubError::NoAppDirectory { apps: data.apps(), registered })
 }
 
 /// A proven copy of a control database of ours whose schema is about to change.

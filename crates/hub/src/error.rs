@@ -194,7 +194,7 @@ impl HubError {
             Self::NotADirectory { .. } => "name a directory with --data-dir or DATA_DIR".to_owned(),
             Self::TwoControls { .. } => "move the one that is not in use out of the data directory".to_owned(),
             Self::ControlMissing { .. } => {
-                "is the disk mounted? otherwise restore the control database, or let `streamhub doctor` say what is there"
+                "is the disk mounted? otherwise put the newest good backup (streamhub.db.bak-…, or one below backups/) in its place"
                     .to_owned()
             }
             Self::NotTakenOver { .. } => {

@@ -67,12 +67,18 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Shared {
-    // Closed before the lock goes: fields drop in order.
-    control: Mutex<Option<Control>>,
-    _lock: DirLock,
+    open: Mutex<Option<Open>>,
     data: DataDir,
     created: bool,
     split: Option<SplitReport>,
+}
+
+/// What a hub has until it is closed.
+#[derive(Debug)]
+struct Open {
+    // Closed before the lock goes: fields drop in order.
+    control: Control,
+    _lock: DirLock,
 }
 
 impl Hub {
@@ -83,8 +89,7 @@ impl Hub {
         let booted = boot::boot(config, progress)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                control: Mutex::new(Some(booted.control)),
-                _lock: booted.lock,
+                open: Mutex::new(Some(Open { control: booted.control, _lock: booted.lock })),
                 data: booted.data,
                 created: booted.created,
                 split: booted.split,
@@ -141,11 +146,11 @@ impl Hub {
         self.with_control(|control| control.query(apps::tally))
     }
 
-    /// Writes everything into the databases' own files and closes them. Other clones of this hub
-    /// find it closed.
+    /// Writes everything into the databases' own files, closes them and lets go of the data directory.
+    /// Other clones of this hub find it closed.
     pub fn close(&self) -> Result<(), HubError> {
-        match self.lock_control().take() {
-            Some(control) => Ok(control.close()?),
+        match self.lock_open().take() {
+            Some(Open { control, _lock }) => Ok(control.close()?),
             None => Ok(()),
         }
     }
@@ -154,14 +159,34 @@ impl Hub {
         &self,
         work: impl FnOnce(&mut Control) -> streamhub_engine::Result<T>,
     ) -> Result<T, HubError> {
-        match self.lock_control().as_mut() {
-            Some(control) => work(control).map_err(HubError::control),
+        match self.lock_open().as_mut() {
+            Some(open) => work(&mut open.control).map_err(HubError::control),
             None => Err(HubError::Closed),
         }
     }
 
-    fn lock_control(&self) -> MutexGuard<'_, Option<Control>> {
+    fn lock_open(&self) -> MutexGuard<'_, Option<Open>> {
         // A panic in a closure rolls its transaction back; the connection stays whole.
-        self.shared.control.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_closed_hub_lets_go_of_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = HubConfig::new(dir.path().join("data"));
+        config.volatile = Volatile::Permit;
+        let hub = Hub::open(&config, &Silent).unwrap();
+        assert!(hub.created());
+        let clone = hub.clone();
+        assert!(matches!(Hub::open(&config, &Silent), Err(HubError::InUse { .. })));
+        hub.close().unwrap();
+        assert!(matches!(clone.apps(), Err(HubError::Closed)));
+        assert!(!Hub::open(&config, &Silent).unwrap().created());
     }
 }

@@ -37,6 +37,7 @@ pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Loca
             _ => data.control_db(),
         },
     };
+    let path = with_canonical_parent(path);
     if durable::exists(&path)? {
         return Ok(Located::There(path));
     }
@@ -51,18 +52,21 @@ pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Loca
 }
 
 fn configured_path(place: &ControlPlace) -> Result<PathBuf, HubError> {
-    let path = std::path::absolute(&place.path).map_err(|source| {
+    std::path::absolute(&place.path).map_err(|source| {
         HubError::Engine(streamhub_engine::Error::Io {
             path: place.path.clone(),
             operation: "make the path absolute",
             source,
         })
-    })?;
-    // Links above the file are the administrator's; the file itself must not be one.
-    Ok(match (durable::parent(&path).canonicalize(), path.file_name()) {
+    })
+}
+
+/// Links above the file are the administrator's; the file itself must not be one.
+fn with_canonical_parent(path: PathBuf) -> PathBuf {
+    match (durable::parent(&path).canonicalize(), path.file_name()) {
         (Ok(parent), Some(name)) => parent.join(name),
         _ => path,
-    })
+    }
 }
 
 /// Anything that a new installation would not have.

@@ -144,8 +144,9 @@ impl SplitReport {
     }
 }
 
-impl fmt::Display for AppReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AppReport {
+    /// A line of the report's table and what belongs below it.
+    fn show(&self, f: &mut fmt::Formatter<'_>, width: usize) -> fmt::Result {
         let word = match self.outcome {
             Outcome::Built => "built",
             Outcome::Adopted => "adopted",
@@ -154,17 +155,17 @@ impl fmt::Display for AppReport {
             Outcome::Failed => "FAILED",
         };
         let Tally { found, imported, already_there, conflicts, failures, left_over } = self.total;
-        write!(
+        writeln!(
             f,
-            "{:<32} {word:<9} {found:>9} found {imported:>9} imported {already_there:>7} already there \
-             {conflicts:>5} conflicts {left_over:>5} left over {failures:>5} failures",
+            "{:<width$} {word:<9} {found:>9} {imported:>9} {already_there:>13} {conflicts:>9} {left_over:>9} \
+             {failures:>8}",
             self.app
         )?;
         if let Some(error) = &self.error {
-            write!(f, "\n    {}: {}\n    way out: {}", error.code, error.message, error.way_out)?;
+            writeln!(f, "    {}: {}\n    way out: {}", error.code, error.message, error.way_out)?;
         }
         for note in &self.notes {
-            write!(f, "\n    note: {note}")?;
+            writeln!(f, "    note: {note}")?;
         }
         Ok(())
     }
@@ -181,8 +182,16 @@ impl fmt::Display for SplitReport {
         if let Some(backup) = &self.backup {
             writeln!(f, "backup: {backup}")?;
         }
+        let width = self.apps.iter().map(|app| app.app.len()).max().unwrap_or_default();
+        if width > 0 {
+            writeln!(
+                f,
+                "{:<width$} {:<9} {:>9} {:>9} {:>13} {:>9} {:>9} {:>8}",
+                "app", "outcome", "found", "imported", "already there", "conflicts", "left over", "failures"
+            )?;
+        }
         for app in &self.apps {
-            writeln!(f, "{app}")?;
+            app.show(f, width)?;
         }
         for directory in &self.orphan_directories {
             writeln!(f, "orphan: apps/{directory} belongs to no registered app; left as it is")?;
@@ -191,7 +200,10 @@ impl fmt::Display for SplitReport {
             writeln!(f, "orphan: {rows} rows of {table} belong to no registered app; left as they are")?;
         }
         if let Some(cleanup) = &self.cleanup {
-            write!(f, "{cleanup}")?;
+            cleanup.show(f, if self.dry_run { "would be removed" } else { "removed" })?;
+            if self.apps.is_empty() {
+                return Ok(());
+            }
         }
         let mut total = Tally::default();
         for app in &self.apps {
@@ -211,16 +223,19 @@ impl fmt::Display for SplitReport {
     }
 }
 
-impl fmt::Display for CleanupReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CleanupReport {
+    fn show(&self, f: &mut fmt::Formatter<'_>, removed: &str) -> fmt::Result {
+        if self.rows_removed.is_empty() && self.files_removed.is_empty() {
+            writeln!(f, "clean-up: nothing to remove")?;
+        }
         if let Some(backup) = &self.backup {
             writeln!(f, "clean-up backup: {backup}")?;
         }
         for (table, rows) in &self.rows_removed {
-            writeln!(f, "removed: {rows} rows of {table}")?;
+            writeln!(f, "{removed}: {rows} rows of {table}")?;
         }
         for file in &self.files_removed {
-            writeln!(f, "removed: {file}")?;
+            writeln!(f, "{removed}: {file}")?;
         }
         for kept in &self.kept {
             writeln!(f, "kept: {kept}")?;

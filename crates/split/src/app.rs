@@ -64,6 +64,13 @@ pub(crate) struct Taken {
     pub(crate) notes: Vec<String>,
 }
 
+impl Taken {
+    /// Neither a directory nor a row.
+    pub(crate) fn missing() -> Self {
+        Self { outcome: Outcome::Missing, tables: BTreeMap::new(), identity: None, notes: Vec::new() }
+    }
+}
+
 /// Takes one app over.
 pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<Taken, Failure> {
     let id: AppId = app.name.parse().map_err(|_| Failure::BadName { name: app.name.clone() })?;
@@ -71,12 +78,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
     let has_rows = has_global_rows(run, app, cursors)?;
     if !place.exists()? {
         return match (&app.uuid, has_rows) {
-            (None, false) => Ok(Taken {
-                outcome: Outcome::Missing,
-                tables: BTreeMap::new(),
-                identity: None,
-                notes: Vec::new(),
-            }),
+            (None, false) => Ok(Taken::missing()),
             (None, true) => Err(Failure::NoDirectory {
                 dir: place.dir().to_owned(),
                 rows: "rows in the control database",
@@ -109,9 +111,6 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
         };
     }
     let stamp = judge::stamp_with(&place.db(), run.site.protection)?;
-    if run.mode == Mode::Real {
-        durable::make_private(&place.db())?;
-    }
     if stamp.application_id == APPLICATION_ID {
         SCHEMA.standing(stamp, &place.db())?;
         work.confirm()
@@ -185,7 +184,7 @@ fn has_global_rows(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
 /// The older per-app database of streams and vods, opened without leaving a trace.
 pub(crate) struct VodsDb {
     pub(crate) db: Database,
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl VodsDb {
@@ -223,7 +222,7 @@ pub(crate) struct Work<'a, 's> {
     pub(crate) accept_foreign: bool,
     pub(crate) vods_db: Option<&'a VodsDb>,
     /// What a person should know of the sources.
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     pub(crate) cursors: &'a mut Cursors<'s>,
 }
 
@@ -280,8 +279,9 @@ impl Work<'_, '_> {
         let mut db = if self.run.mode == Mode::DryRun {
             Database::scratch(Some(&inspected))?
         } else {
-            self.copy_first(&inspected)?;
+            self.copy_first(&inspected, &self.run.site.data.pre_migrate())?;
             drop(inspected);
+            durable::make_private(&path)?;
             Database::write(&path)?
         };
         let refused_rows = Cell::new(BTreeMap::new());
@@ -336,6 +336,9 @@ impl Work<'_, '_> {
             let detail = "the older rows are not those that were taken over into its app.db".to_owned();
             return Err(Failure::SourceChanged { path, detail });
         }
+        if self.run.mode == Mode::Real {
+            durable::make_private(&path)?;
+        }
         Ok(self.taken(Outcome::Confirmed, record, Some(identity)))
     }
 
@@ -345,8 +348,9 @@ impl Work<'_, '_> {
         let mut db = if self.run.mode == Mode::DryRun {
             Database::scratch(Some(&inspected))?
         } else {
-            self.copy_first(&inspected)?;
+            self.copy_first(&inspected, &self.run.site.data.backups().join("pre-recover"))?;
             drop(inspected);
+            durable::make_private(&path)?;
             Database::write(&path)?
         };
         let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).of(&path)?;
@@ -361,10 +365,9 @@ impl Work<'_, '_> {
         Ok(self.taken(Outcome::Adopted, record, Some(identity)))
     }
 
-    /// A proven copy of an app.db from before its schema changes.
-    fn copy_first(&self, inspected: &Database) -> Result<(), Failure> {
-        let dir = self.run.site.data.pre_migrate();
-        durable::create_dir_all(&dir)?;
+    /// A proven copy of an app.db from before it changes.
+    fn copy_first(&self, inspected: &Database, dir: &Path) -> Result<(), Failure> {
+        durable::create_dir_all(dir)?;
         let target = dir.join(format!("{}-{}.db", self.place.id(), time::file_stamp()));
         snapshot::take(inspected, &target)?;
         Ok(())
@@ -419,6 +422,11 @@ impl Work<'_, '_> {
                  `streamhub migrate --recover {}` brings them in",
                 self.app.name
             ));
+        }
+        if outcome == Outcome::Adopted {
+            let rows: u64 = record.result.values().map(|digest| digest.rows).sum();
+            let imported: u64 = record.tables.values().map(|tally| tally.imported).sum();
+            notes.push(format!("app.db had {} rows of its own, and has them still", rows - imported));
         }
         Taken { outcome, tables: record.tables, identity, notes }
     }

@@ -15,7 +15,7 @@ use streamhub_control::apps::{self, App, SplitState};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::reshape::has_table;
 use streamhub_engine::unopened::sidecar;
-use streamhub_engine::{Database, durable, meta, snapshot, time};
+use streamhub_engine::{Database, Result, durable, meta, snapshot, time};
 
 use crate::app::{self, Mode, Run};
 use crate::cursor::{self, Select};
@@ -58,15 +58,7 @@ pub(crate) fn run(
         return Ok(());
     }
     progress.begin("backing up before the clean-up", Some(1 + decided.files.len() as u64));
-    let dir = site.data.backups().join(format!("cleanup-{}", time::file_stamp()));
-    durable::create_dir_all(&dir)?;
-    snapshot::take(control.database(), &dir.join("streamhub.db")).map_err(HubError::Backup)?;
-    progress.advance(1);
-    for (app, path) in &decided.files {
-        let source = Database::inspect(path)?;
-        snapshot::take(&source, &dir.join(format!("{}-vods.db", app.name))).map_err(HubError::Backup)?;
-        progress.advance(1);
-    }
+    let dir = back_up(site, control.database(), &decided.files, progress).map_err(HubError::Backup)?;
     progress.end();
     control.write(|tx| {
         for table in &TABLES {
@@ -91,6 +83,34 @@ pub(crate) fn run(
     cleanup.rows_removed = rows;
     report.cleanup = Some(cleanup);
     Ok(())
+}
+
+/// Copies everything that is about to go. The directory has its name once all of it is proven.
+fn back_up(
+    site: &Site,
+    control: &Database,
+    files: &[(App, PathBuf)],
+    progress: &dyn Progress,
+) -> Result<PathBuf> {
+    const PREFIX: &str = "cleanup-";
+    let backups = site.data.backups();
+    for name in durable::names_in(&backups)? {
+        if name.starts_with(PREFIX) && name.ends_with(snapshot::PART) {
+            durable::remove_dir_all(&backups.join(name))?;
+        }
+    }
+    let dir = backups.join(format!("{PREFIX}{}", time::file_stamp()));
+    let part = snapshot::part_of(&dir);
+    durable::create_dir_all(&part)?;
+    snapshot::take(control, &part.join("streamhub.db"))?;
+    progress.advance(1);
+    for (app, path) in files {
+        let source = Database::inspect(path)?;
+        snapshot::take(&source, &part.join(format!("{}-vods.db", app.name)))?;
+        progress.advance(1);
+    }
+    durable::rename_new(&part, &dir)?;
+    Ok(dir)
 }
 
 struct Decided {

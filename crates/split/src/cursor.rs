@@ -163,3 +163,84 @@ pub(crate) fn orphans(db: &Connection, table: &Table) -> Result<u64> {
     );
     db.query_row(&sql, [], |row| row.get(0))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    const APPS: &str = "CREATE TABLE apps (id INTEGER PRIMARY KEY, name TEXT UNIQUE, split_state TEXT);
+        INSERT INTO apps VALUES (1, 'one', 'pending'), (2, 'two', 'pending'), (3, 'three', 'done');
+        CREATE TABLE streams (id INTEGER PRIMARY KEY, app_id INTEGER, stream_id TEXT, type TEXT, status TEXT, started_at TEXT);";
+
+    fn registry(dir: &tempfile::TempDir, rows: &str) -> Database {
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("x.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(&format!("{APPS}; {rows}")).unwrap();
+        drop(db);
+        Database::inspect(&path).unwrap()
+    }
+
+    #[test]
+    fn every_row_is_given_to_its_app_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows =
+            "INSERT INTO streams (app_id, stream_id) VALUES (2, 'b'), (1, 'a'), (9, 'x'), (3, 'c'), (1, 'd')";
+        let db = registry(&dir, rows);
+        let given = |select: &Select| {
+            let mut given = Vec::new();
+            with_cursors(&db, select, |cursors| {
+                let cursor = cursors[0].as_mut().unwrap();
+                for app in [1, 2, 3, 9] {
+                    let each = cursor.each(app, |row| {
+                        given.push((app, row.get::<_, String>(FIRST_CONTENT)?));
+                        Ok(())
+                    });
+                    each.unwrap();
+                }
+                Ok(())
+            })
+            .unwrap();
+            given
+        };
+        let row = |app: i64, stream: &str| (app, stream.to_owned());
+        assert_eq!(given(&Select::Open(None)), [row(1, "a"), row(1, "d"), row(2, "b")]);
+        assert_eq!(given(&Select::All), [row(1, "a"), row(1, "d"), row(2, "b"), row(3, "c")]);
+        assert_eq!(given(&Select::Open(Some("three".to_owned()))).len(), 4);
+        let plan: Vec<String> = db
+            .prepare(&format!(
+                "EXPLAIN QUERY PLAN {}",
+                query(&db, &TABLES[0], &Select::All).unwrap().unwrap().sql
+            ))
+            .unwrap()
+            .query_map([], |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_>>()
+            .unwrap();
+        // One scan of the older table whatever the number of apps, each of which is found by its key.
+        assert_eq!(plan[..2], ["SCAN t", "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)"], "{plan:?}");
+    }
+
+    #[test]
+    fn a_failed_read_is_not_the_end_of_the_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+            INSERT INTO streams (app_id, stream_id) SELECT 1 + i % 2, i FROM n";
+        let path = registry(&dir, rows).path().to_owned();
+        let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.write_all_at(&[0xEE; 4096], len - 4096).unwrap();
+        drop(file);
+        let db = Database::inspect(&path).unwrap();
+        with_cursors(&db, &Select::All, |cursors| {
+            let cursor = cursors[0].as_mut().unwrap();
+            for app in [1, 2, 3] {
+                assert!(cursor.seek(app).is_err(), "app {app} looks as if it had no rows");
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+}

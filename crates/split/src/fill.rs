@@ -44,7 +44,28 @@ impl Work<'_, '_> {
             meta::set(tx, marker, "1").of(&path)?;
         }
         record.write(tx).of(&path)?;
+        self.note_held_rows(tx).of(&path)?;
         Ok(record)
+    }
+
+    /// Says which rows are held and why; the first few of them, since the table has them all.
+    fn note_held_rows(&mut self, tx: &Connection) -> rusqlite::Result<()> {
+        const SHOWN: u64 = 3;
+        let held: u64 = tx.query_row("SELECT count(*) FROM _streamhub_unimported", [], |row| row.get(0))?;
+        let mut first = tx.prepare(
+            "SELECT source, source_table, source_rowid, reason FROM _streamhub_unimported ORDER BY id LIMIT ?1",
+        )?;
+        let mut rows = first.query([SHOWN])?;
+        while let Some(row) = rows.next()? {
+            let (source, table): (String, String) = (row.get(0)?, row.get(1)?);
+            let (rowid, reason): (i64, String) = (row.get(2)?, row.get(3)?);
+            self.notes
+                .push(format!("held in _streamhub_unimported: {table} row {rowid} of {source}: {reason}"));
+        }
+        if held > SHOWN {
+            self.notes.push(format!("held in _streamhub_unimported: {} more rows", held - SHOWN));
+        }
+        Ok(())
     }
 
     fn fill_table(

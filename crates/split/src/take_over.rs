@@ -61,7 +61,8 @@ impl Older {
         if version.is_some() {
             adopt::migrate(&mut control, "").map_err(HubError::control)?;
         }
-        self.take_all(site, &control, None, progress, &mut report)?;
+        self.take_all(site, &control, None, progress, &mut report)
+            .map_err(|error| of_control(site, error))?;
         if self.errand == Some(Errand::Cleanup) {
             cleanup::plan(site, &control, &mut report)?;
         }
@@ -124,9 +125,6 @@ impl Older {
             for app in open.iter().copied() {
                 let taken = app::take(&run, app, cursors);
                 let entry = report_of(app, taken.as_ref());
-                if let Some(error) = &entry.error {
-                    tracing::error!(app.name = %app.name, code = error.code, reason = %error.message, "app not taken over");
-                }
                 if let Some(control) = writer.as_deref_mut() {
                     record(control, app, taken.ok().as_ref(), &entry)?;
                 }
@@ -157,6 +155,13 @@ impl LegacySource for Older {
     fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError> {
         let version = standing(site)?;
         let mut report = SplitReport::default();
+        if version.is_none()
+            && self.errand.is_none()
+            && let Some(missing) = all_still_missing(site)?
+        {
+            report.apps = missing;
+            return Ok(report);
+        }
         if let Some(version) = version {
             let inspected = adopt::judge(site, version)?;
             refuse_holders(site, &inspected)?;
@@ -170,7 +175,8 @@ impl LegacySource for Older {
         }
         let mut control = Control::open(&site.control).map_err(HubError::control)?;
         let reader = Database::read(&site.control).map_err(HubError::control)?;
-        self.take_all(site, &reader, Some(&mut control), progress, &mut report)?;
+        self.take_all(site, &reader, Some(&mut control), progress, &mut report)
+            .map_err(|error| of_control(site, error))?;
         drop(reader);
         finish_split(&mut control)?;
         if self.errand == Some(Errand::Cleanup) {
@@ -178,6 +184,39 @@ impl LegacySource for Older {
         }
         control.close()?;
         Ok(report)
+    }
+}
+
+/// The reports of the open apps, where each of them is missing as before: then there is nothing to
+/// read, and a start costs one look per missing app.
+fn all_still_missing(site: &Site) -> Result<Option<Vec<AppReport>>, HubError> {
+    let control = Database::inspect(&site.control).map_err(HubError::control)?;
+    let registered = apps::list_by_id(&control).of(&site.control).map_err(HubError::control)?;
+    let mut reports = Vec::new();
+    for app in registered {
+        match app.split_state {
+            None | Some(SplitState::Done) => {}
+            Some(SplitState::Pending) => return Ok(None),
+            Some(SplitState::Missing) => {
+                let appeared = match app.name.parse::<AppId>() {
+                    Ok(id) => durable::exists(site.data.app(&id).dir())?,
+                    Err(_) => true,
+                };
+                if appeared {
+                    return Ok(None);
+                }
+                reports.push(report_of(&app, Ok(&Taken::missing())));
+            }
+        }
+    }
+    Ok(Some(reports))
+}
+
+/// Tells what is wrong with the control database from everything else.
+fn of_control(site: &Site, error: HubError) -> HubError {
+    match error {
+        HubError::Engine(error) if error.path() == site.control => HubError::control(error),
+        error => error,
     }
 }
 
@@ -215,8 +254,16 @@ fn refuse_holders(site: &Site, control: &Database) -> Result<(), HubError> {
 fn sweep_staging(site: &Site, open: &[&App]) -> Result<(), HubError> {
     durable::remove_dir_all(&site.data.apps().join(".staging"))?;
     for app in open {
-        if let Ok(id) = app.name.parse::<AppId>() {
-            durable::remove_dir_all(&site.data.app(&id).dir().join(".staging"))?;
+        // What stands in the place of a directory is that app's failure later, and nothing to go through.
+        let place = app.name.parse::<AppId>().map(|id| site.data.app(&id));
+        if let Ok(place) = place
+            && place.exists().unwrap_or(false)
+        {
+            // A directory that cannot be entered is that app's failure, and no other's.
+            let staging = place.dir().join(".staging");
+            if let Err(error) = durable::remove_dir_all(&staging) {
+                tracing::warn!(path = %staging.display(), %error, "staging could not be removed");
+            }
         }
     }
     for name in durable::names_in(&site.data.pre_migrate())? {

@@ -30,7 +30,10 @@ fn only_what_is_imported_or_held_goes() {
     let dry = place.migrate_with(&["--cleanup", "--dry-run"], 70);
     assert_eq!(tree_changes(&before, &place.digest()), [""; 0], "a dry run");
     let digests = fingerprint(place.dir(), fingerprint::Mode::Split);
-    let rows = [readonly::all_rows(&place.app("demo", "vods.db")), readonly::all_rows(&place.app("held", "vods.db"))];
+    let rows = [
+        readonly::all_rows(&place.app("demo", "vods.db")),
+        readonly::all_rows(&place.app("held", "vods.db")),
+    ];
     let control = control_rows(&control_path(place.dir()));
 
     let report = place.migrate_with(&["--cleanup"], 70);
@@ -65,7 +68,10 @@ fn only_what_is_imported_or_held_goes() {
 fn sources_that_changed_since_stay() {
     let place = Place::of(&Tree::small());
     place.taken_over();
-    sql(&place.app("demo", "vods.db"), "INSERT INTO vods (app_id, name, status) VALUES (1, 'new.mp4', 'ready')");
+    sql(
+        &place.app("demo", "vods.db"),
+        "INSERT INTO vods (app_id, name, status) VALUES (1, 'new.mp4', 'ready')",
+    );
     sql(&control_path(place.dir()), "UPDATE streams SET room = 'moved' WHERE stream_id = 'l1'");
     let report = place.migrate_with(&["--cleanup"], 0);
     let kept = report.0["cleanup"]["kept"].to_string();
@@ -80,9 +86,8 @@ fn a_backup_that_fails_keeps_everything() {
     place.taken_over();
     let mut command = Streamhub::new(place.dir()).command(["migrate", "--cleanup"]);
     let Some(faults) = need("split::cleanup::backup", Faults::on("demo-vods.db.part")) else { return };
-    let is_backup = |path: &str| {
-        path == "streamhub.lock" || path == "apps/.staging" || path.starts_with("backups")
-    };
+    let is_backup =
+        |path: &str| path == "streamhub.lock" || path == "apps/.staging" || path.starts_with("backups");
     let before = tree_digest_except(place.dir(), is_backup);
     let run = faults.run_from(&mut command, 2, Mode::Enospc);
     assert!(run.injected && run.ended.code == Some(1), "{}", run.ended.describe());
@@ -94,7 +99,9 @@ fn a_backup_that_fails_keeps_everything() {
 fn a_kill_at_any_operation_of_a_clean_up_loses_nothing() {
     let original = scratch();
     Tree::new()
-        .app("demo", |a| a.vods_db(|v| v.in_wal().stream("d1").stream("d2").vod("a.mp4")).global_streams(["d3"]))
+        .app("demo", |a| {
+            a.vods_db(|v| v.in_wal().stream("d1").stream("d2").vod("a.mp4")).global_streams(["d3"])
+        })
         .build(original.path());
     let books = Books::open(original.path());
     drop(Streamhub::new(original.path()).run(["migrate"]).expect(0));
@@ -119,8 +126,11 @@ fn a_kill_at_any_operation_of_a_clean_up_loses_nothing() {
         assert_eq!(again.json()["cleanup"]["kept"], json!([]), "{}", what());
         assert_eq!(fingerprint(dir.path(), fingerprint::Mode::Split), expected, "{}", what());
         let files: Vec<PathBuf> = tree_digest(dir.path()).into_keys().map(PathBuf::from).collect();
-        let sources = files.iter().filter(|path| path.starts_with("apps/demo") && path.to_string_lossy().contains("vods.db"));
+        let sources = files
+            .iter()
+            .filter(|path| path.starts_with("apps/demo") && path.to_string_lossy().contains("vods.db"));
         assert_eq!(sources.count(), 0, "{}", what());
+        assert!(!files.iter().any(|path| path.to_string_lossy().contains(".part")), "{}: {files:?}", what());
         assert_eq!(unsound(&app_db(dir.path(), "demo")), [""; 0]);
         assert_eq!(rows_of(&control_path(dir.path()), "SELECT count(*) FROM streams"), ["0"], "{}", what());
     }

@@ -38,15 +38,25 @@ fn every_row_of_the_example_is_accounted_for() {
 
     // The conflict and the row that a constraint refuses are kept whole.
     assert_eq!(reasons(&place, "demo"), ["'conflict: another version of this key is there'"]);
-    let held = rows_of(&app_db(place.dir(), "demo"), "SELECT source, source_table, row_json FROM _streamhub_unimported");
+    let held = rows_of(
+        &app_db(place.dir(), "demo"),
+        "SELECT source, source_table, row_json FROM _streamhub_unimported",
+    );
     assert!(held[0].starts_with("'control' 'streams' ") && held[0].contains("another room"), "{held:?}");
-    assert!(reasons(&place, "news-24")[0].contains("CHECK constraint failed"), "{:?}", reasons(&place, "news-24"));
+    assert!(
+        reasons(&place, "news-24")[0].contains("CHECK constraint failed"),
+        "{:?}",
+        reasons(&place, "news-24")
+    );
 
     // What collided got other ids; what was shown to the world kept its own.
     let demo = app_db(place.dir(), "demo");
     let moved = "SELECT count(*) FROM streams WHERE stream_id LIKE 'demo-older-%' AND id > 400";
     assert_eq!(rows_of(&demo, moved), ["60"]);
-    assert_eq!(rows_of(&demo, "SELECT count(*) FROM streams WHERE stream_id LIKE 'demo-st-%' AND id <= 400"), ["400"]);
+    assert_eq!(
+        rows_of(&demo, "SELECT count(*) FROM streams WHERE stream_id LIKE 'demo-st-%' AND id <= 400"),
+        ["400"]
+    );
 
     let backup = control_path(place.dir()).with_file_name(report.0["backup"].as_str().expect("a backup"));
     assert_eq!(unsound(&backup), [""; 0]);

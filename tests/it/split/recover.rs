@@ -13,7 +13,9 @@ use super::{Place, rows_of, sql, tally};
 fn rows_of_another_number_fail_the_app_until_a_person_says_otherwise() {
     for own in [true, false] {
         let place = Place::of(&Tree::small().app("reused", |a| {
-            let mixed = |d: streamhub_tests::legacy::Database| d.stream("s1").row(stream("s2").of_app(77)).row(vod("a.mp4").of_app(77));
+            let mixed = |d: streamhub_tests::legacy::Database| {
+                d.stream("s1").row(stream("s2").of_app(77)).row(vod("a.mp4").of_app(77))
+            };
             let a = if own { a.app_db(mixed) } else { a.vods_db(mixed) };
             a.global_streams(["s3"])
         }));
@@ -61,13 +63,20 @@ fn rows_that_were_deleted_come_back_only_when_asked_for() {
 
     // While some are left over, a clean-up keeps them all.
     let report = place.migrate_with(&["--cleanup"], 0);
-    assert!(report.0["cleanup"]["kept"][0].as_str().is_some_and(|why| why.contains("4 older rows")), "{}", report.0);
+    assert!(
+        report.0["cleanup"]["kept"][0].as_str().is_some_and(|why| why.contains("4 older rows")),
+        "{}",
+        report.0
+    );
     assert!(place.app("demo", "vods.db").exists());
 
     let report = place.migrate_with(&["--recover", "demo"], 0);
     assert_eq!(report.total("demo"), tally([6, 3, 2, 1, 0, 0]));
     let path = app_db(place.dir(), "demo");
-    assert_eq!(rows_of(&path, "SELECT stream_id FROM streams ORDER BY 1"), ["'deleted'", "'kept'", "'later'"]);
+    assert_eq!(
+        rows_of(&path, "SELECT stream_id FROM streams ORDER BY 1"),
+        ["'deleted'", "'kept'", "'later'"]
+    );
     assert_eq!(rows_of(&path, "SELECT count(*) FROM vods"), ["2"]);
     assert_eq!(rows_of(&path, "SELECT room FROM streams WHERE stream_id = 'kept'"), ["'lobby'"]);
 

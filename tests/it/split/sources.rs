@@ -45,10 +45,13 @@ fn values_of_every_kind_survive() {
     let odd = |row: streamhub_tests::legacy::Row| {
         row.set("room", Cell::Text(b"nul\0inside".to_vec())).set("started_at", Cell::Text(vec![0xff, 0xfe]))
     };
-    let blob = vod("blob.mp4").set("room", Cell::Blob(vec![0, 255])).set("size_bytes", "much").set("width", 0.5);
+    let blob =
+        vod("blob.mp4").set("room", Cell::Blob(vec![0, 255])).set("size_bytes", "much").set("width", 0.5);
     let place = Place::of(&Tree::new().lax().app("demo", |a| {
-        a.vods_db(|v| v.row(odd(stream("s1"))).row(odd(vod("a.mp4"))).row(blob.clone()).stream("\u{202e}größe/参加者"))
-            .globals([odd(stream("s1")), odd(vod("a.mp4")), blob.clone().set("duration_s", 1e300)])
+        a.vods_db(|v| {
+            v.row(odd(stream("s1"))).row(odd(vod("a.mp4"))).row(blob.clone()).stream("\u{202e}größe/参加者")
+        })
+        .globals([odd(stream("s1")), odd(vod("a.mp4")), blob.clone().set("duration_s", 1e300)])
     }));
     let report = place.taken_over();
     place.demand_counts(&report, "demo");
@@ -74,7 +77,8 @@ fn ids_at_the_edges_are_kept() {
 #[test]
 fn where_no_id_is_left_the_row_is_held() {
     let place = Place::of(&Tree::new().app("demo", |a| {
-        a.vods_db(|v| v.row(vod("last.mp4").id(i64::MAX)).row(vod("one.mp4").id(1))).global(vod("other.mp4").id(1))
+        a.vods_db(|v| v.row(vod("last.mp4").id(i64::MAX)).row(vod("one.mp4").id(1)))
+            .global(vod("other.mp4").id(1))
     }));
     let report = place.taken_over();
     place.demand_counts(&report, "demo");
@@ -109,8 +113,14 @@ fn tables_of_other_shapes_are_read_all_the_same() {
     let report = place.migrate(0);
     assert_eq!(report.total("demo"), tally([4, 4, 0, 0, 0, 0]));
     let own = app_db(place.dir(), "demo");
-    let streams = rows_of(&own, "SELECT stream_id, color, room, \"rowid\", participant FROM streams ORDER BY stream_id");
-    assert_eq!(streams, ["'größe' 'blue' NULL 'x' NULL", "'s1' NULL 'lobby' NULL 'p1'", "'z' NULL 'lobby' NULL NULL"]);
+    let streams = rows_of(
+        &own,
+        "SELECT stream_id, color, room, \"rowid\", participant FROM streams ORDER BY stream_id",
+    );
+    assert_eq!(
+        streams,
+        ["'größe' 'blue' NULL 'x' NULL", "'s1' NULL 'lobby' NULL 'p1'", "'z' NULL 'lobby' NULL NULL"]
+    );
     let vods = rows_of(&own, "SELECT name, size_bytes, duration_s, width, \"oid\" FROM vods");
     assert_eq!(vods, ["'a.mp4' 42 5.0 1920 3"]);
     // What was brought in is recognised: with nothing new a clean-up may remove the file.
@@ -175,7 +185,8 @@ fn one_marker_speaks_for_its_own_tables_only() {
 #[test]
 fn a_marker_that_does_not_say_1_says_nothing() {
     let place = Place::of(
-        &Tree::new().app("demo", |a| a.vods_db(|v| v.stream("s1")).app_db(|d| d.meta("vods_import_done", "0"))),
+        &Tree::new()
+            .app("demo", |a| a.vods_db(|v| v.stream("s1")).app_db(|d| d.meta("vods_import_done", "0"))),
     );
     let report = place.taken_over();
     assert_eq!(report.tally("demo", Table::Streams), tally([1, 1, 0, 0, 0, 0]));
@@ -257,7 +268,9 @@ fn a_pointer_whose_database_is_gone_is_an_error_and_never_a_new_one() {
 
 #[test]
 fn an_orphaned_wal_of_an_app_db_does_not_shine_through() {
-    let place = Place::of(&Tree::new().app("demo", |a| a.app_db(|d| d.in_wal().stream("old")).vods_db(|v| v.stream("s1"))));
+    let place = Place::of(
+        &Tree::new().app("demo", |a| a.app_db(|d| d.in_wal().stream("old")).vods_db(|v| v.stream("s1"))),
+    );
     fs::remove_file(app_db(place.dir(), "demo")).expect("its database");
     let report = place.migrate(0);
     assert_eq!(report.outcome("demo"), "built");
@@ -269,7 +282,9 @@ fn an_orphaned_wal_of_an_app_db_does_not_shine_through() {
 
 #[test]
 fn a_wal_that_lost_its_vods_db_is_spoken_of() {
-    let place = Place::of(&Tree::new().app("demo", |a| a.vods_db(|v| v.in_wal().stream("s1")).global_streams(["s2"])));
+    let place = Place::of(
+        &Tree::new().app("demo", |a| a.vods_db(|v| v.in_wal().stream("s1")).global_streams(["s2"])),
+    );
     fs::remove_file(place.app("demo", "vods.db")).expect("its file");
     let report = place.migrate(0);
     assert!(report.notes("demo").contains("vods.db-wal"), "{}", report.0);

@@ -18,10 +18,12 @@ fn final_schema(which: &str) -> BTreeMap<String, String> {
     let text = fs::read_to_string(workspace().join("migrations").join(which).join("schema.sql"));
     let db = Connection::open_in_memory().expect("a database");
     db.execute_batch(&text.expect("a schema")).expect("a schema");
-    db.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'")
-        .and_then(|mut s| s.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-        .map(normal)
-        .expect("a schema to read")
+    db.prepare(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+    )
+    .and_then(|mut s| s.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+    .map(normal)
+    .expect("a schema to read")
 }
 
 fn normal(schema: BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -97,7 +99,8 @@ fn what_nobody_knows_survives_to_the_byte() {
     let before = [readonly::schema(&control), readonly::schema(&own)];
     place.taken_over();
     for (path, before) in [(&control, &before[0]), (&own, &before[1])] {
-        let (now, known) = (readonly::schema(path), final_schema(if path == &own { "app" } else { "control" }));
+        let (now, known) =
+            (readonly::schema(path), final_schema(if path == &own { "app" } else { "control" }));
         for (name, sql) in before {
             let table = sql.split_whitespace().position(|word| word == "ON").map(|at| {
                 sql.split_whitespace().nth(at + 1).unwrap_or_default().split('(').next().unwrap_or_default()
@@ -112,17 +115,21 @@ fn what_nobody_knows_survives_to_the_byte() {
 
 #[test]
 fn references_that_were_always_broken_stop_nothing() {
-    let tree = Tree::small()
-        .other("quotas", [("tenant_id", "nobody".into())])
-        .other("api_tokens", [
+    let tree = Tree::small().other("quotas", [("tenant_id", "nobody".into())]).other(
+        "api_tokens",
+        [
             ("name", "lost".into()),
             ("token_hash", "00".into()),
             ("scope", "app".into()),
             ("app_id", 4711.into()),
-        ]);
+        ],
+    );
     let place = Place::of(&tree);
     place.taken_over();
-    assert_eq!(rows_of(&control_path(place.dir()), "SELECT app_id FROM api_tokens WHERE name = 'lost'"), ["4711"]);
+    assert_eq!(
+        rows_of(&control_path(place.dir()), "SELECT app_id FROM api_tokens WHERE name = 'lost'"),
+        ["4711"]
+    );
 }
 
 #[test]
@@ -133,7 +140,9 @@ fn ids_that_were_given_out_once_are_not_given_again() {
     });
     let place = Place::of(&tree.sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('apps', 70)"));
     place.taken_over();
-    let counter = |path: &Path, table: &str| rows_of(path, &format!("SELECT seq FROM sqlite_sequence WHERE name = '{table}'"));
+    let counter = |path: &Path, table: &str| {
+        rows_of(path, &format!("SELECT seq FROM sqlite_sequence WHERE name = '{table}'"))
+    };
     assert_eq!(counter(&app_db(place.dir(), "demo"), "streams"), ["5000"]);
     assert_eq!(counter(&control_path(place.dir()), "apps"), ["70"]);
 }
