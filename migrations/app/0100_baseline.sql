@@ -1,7 +1,8 @@
 -- One app: its streams, its recordings and who may send to it.
 --
 -- The columns of the older system's tables come first and are no stricter than they were there.
--- Tables of the older system that are not listed here stay in an app.db as they are.
+-- Tables of the older system that are not listed here stay in an app.db as they are; what it does not have
+-- begins with `_streamhub_`, so that none of them is in the way.
 
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -16,12 +17,12 @@ CREATE TABLE streams (
     ended_at TEXT,
     last_stats_json TEXT
 );
-CREATE INDEX streams_by_room ON streams (room);
+CREATE INDEX _streamhub_streams_by_room ON streams (room);
 -- The expression is engine's `normalised!`, so that both spellings of a time sort as one.
-CREATE INDEX streams_by_start ON streams (
+CREATE INDEX _streamhub_streams_by_start ON streams (
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN started_at GLOB '[0-9][0-9][0-9][0-9]-*' THEN started_at END), started_at)
 );
-CREATE INDEX streams_by_status_and_start ON streams (
+CREATE INDEX _streamhub_streams_by_status_and_start ON streams (
     status,
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN started_at GLOB '[0-9][0-9][0-9][0-9]-*' THEN started_at END), started_at)
 );
@@ -47,12 +48,12 @@ CREATE TABLE vods (
     metatags_json TEXT,
     snapshot_key TEXT
 );
-CREATE INDEX vods_by_stream ON vods (stream_id);
-CREATE INDEX vods_by_room ON vods (room);
-CREATE INDEX vods_by_start ON vods (
+CREATE INDEX _streamhub_vods_by_stream ON vods (stream_id);
+CREATE INDEX _streamhub_vods_by_room ON vods (room);
+CREATE INDEX _streamhub_vods_by_start ON vods (
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN started_at GLOB '[0-9][0-9][0-9][0-9]-*' THEN started_at END), started_at)
 );
-CREATE INDEX vods_by_status_and_start ON vods (
+CREATE INDEX _streamhub_vods_by_status_and_start ON vods (
     status,
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN started_at GLOB '[0-9][0-9][0-9][0-9]-*' THEN started_at END), started_at)
 );
@@ -68,7 +69,7 @@ CREATE TABLE ingress_auth (
     validated_at TEXT,
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-CREATE INDEX ingress_auth_by_key ON ingress_auth (stream_key);
+CREATE INDEX _streamhub_ingress_auth_by_key ON ingress_auth (stream_key);
 
 -- Work that must follow a commit: written with it, shipped once by (uuid of the app.db, seq).
 CREATE TABLE _streamhub_outbox (

@@ -3,6 +3,9 @@
 -- The columns of the older system's tables come first and are no stricter than they were there, so
 -- that every row of an older control database fits. Times are text: RFC 3339 in UTC with
 -- milliseconds where this program wrote them, `YYYY-MM-DD HH:MM:SS` in older rows.
+--
+-- Tables and indices that the older system does not have begin with `_streamhub_`, so that none of its
+-- tables, whatever else it may hold, is in the way.
 
 CREATE TABLE apps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -23,8 +26,8 @@ CREATE TABLE apps (
     split_state TEXT CHECK (split_state IN ('pending', 'missing', 'done')),
     split_detail TEXT
 );
-CREATE INDEX apps_by_tenant ON apps (tenant_id);
-CREATE INDEX apps_by_open_split ON apps (split_state) WHERE split_state IN ('pending', 'missing');
+CREATE INDEX _streamhub_apps_by_tenant ON apps (tenant_id);
+CREATE INDEX _streamhub_apps_by_open_split ON apps (split_state) WHERE split_state IN ('pending', 'missing');
 
 CREATE TABLE api_tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,9 +41,9 @@ CREATE TABLE api_tokens (
     revoked INTEGER NOT NULL DEFAULT 0,
     tenant_id TEXT DEFAULT 'platform'
 );
-CREATE INDEX api_tokens_by_hash ON api_tokens (token_hash);
-CREATE INDEX api_tokens_by_app ON api_tokens (app_id);
-CREATE INDEX api_tokens_by_tenant ON api_tokens (tenant_id);
+CREATE INDEX _streamhub_api_tokens_by_hash ON api_tokens (token_hash);
+CREATE INDEX _streamhub_api_tokens_by_app ON api_tokens (app_id);
+CREATE INDEX _streamhub_api_tokens_by_tenant ON api_tokens (tenant_id);
 
 CREATE TABLE server_logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,10 +55,10 @@ CREATE TABLE server_logs (
     meta_json TEXT
 );
 -- The expression is engine's `normalised!`, so that both spellings of a time sort as one.
-CREATE INDEX server_logs_by_time ON server_logs (
+CREATE INDEX _streamhub_server_logs_by_time ON server_logs (
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN ts GLOB '[0-9][0-9][0-9][0-9]-*' THEN ts END), ts)
 );
-CREATE INDEX server_logs_by_app_and_time ON server_logs (
+CREATE INDEX _streamhub_server_logs_by_app_and_time ON server_logs (
     app_id,
     coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', CASE WHEN ts GLOB '[0-9][0-9][0-9][0-9]-*' THEN ts END), ts)
 );
@@ -81,7 +84,7 @@ CREATE TABLE users (
     -- The time step of the last code that was taken: a code works once.
     totp_last_step INTEGER
 );
-CREATE INDEX users_by_email ON users (email);
+CREATE INDEX _streamhub_users_by_email ON users (email);
 
 CREATE TABLE memberships (
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -90,7 +93,7 @@ CREATE TABLE memberships (
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     PRIMARY KEY (user_id, tenant_id)
 );
-CREATE INDEX memberships_by_tenant ON memberships (tenant_id);
+CREATE INDEX _streamhub_memberships_by_tenant ON memberships (tenant_id);
 
 -- -1 means unlimited.
 CREATE TABLE quotas (
@@ -103,7 +106,7 @@ CREATE TABLE quotas (
 );
 
 -- What a tenant used in a month (`2026-11`), per metric.
-CREATE TABLE usage_months (
+CREATE TABLE _streamhub_usage (
     tenant_id TEXT NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     month TEXT NOT NULL,
     metric TEXT NOT NULL CHECK (metric IN ('recording_minutes', 'egress_bytes', 'storage_bytes')),
@@ -121,7 +124,7 @@ CREATE TABLE nodes (
     last_seen_at TEXT,
     stats_json TEXT
 );
-CREATE INDEX nodes_by_name ON nodes (name);
+CREATE INDEX _streamhub_nodes_by_name ON nodes (name);
 
 -- Older sessions carry no token hash, so no token ever matches them.
 CREATE TABLE sessions (
@@ -136,7 +139,7 @@ CREATE TABLE sessions (
     token_hash TEXT UNIQUE,
     expires_at TEXT
 );
-CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX _streamhub_sessions_by_user ON sessions (user_id);
 
 CREATE TABLE magic_tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -149,7 +152,7 @@ CREATE TABLE magic_tokens (
     used_at TEXT,
     kind TEXT NOT NULL DEFAULT 'login'
 );
-CREATE INDEX magic_tokens_by_email ON magic_tokens (email);
+CREATE INDEX _streamhub_magic_tokens_by_email ON magic_tokens (email);
 
 CREATE TABLE ip_rules (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -168,10 +171,10 @@ CREATE TABLE ip_bans (
     banned_until TEXT NOT NULL,
     escalation_level INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX ip_bans_by_end ON ip_bans (banned_until);
+CREATE INDEX _streamhub_ip_bans_by_end ON ip_bans (banned_until);
 
 -- Failed logins per account and per address, kept over a restart.
-CREATE TABLE login_failures (
+CREATE TABLE _streamhub_login_failures (
     subject TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
     first_at TEXT NOT NULL,
@@ -179,7 +182,7 @@ CREATE TABLE login_failures (
 );
 
 -- (uuid, seq) names the app's outbox row that an entry was shipped from: it arrives once.
-CREATE TABLE audit_log (
+CREATE TABLE _streamhub_audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at TEXT NOT NULL,
     tenant_id TEXT,
@@ -194,11 +197,11 @@ CREATE TABLE audit_log (
     origin_seq INTEGER,
     UNIQUE (origin_uuid, origin_seq)
 );
-CREATE INDEX audit_log_by_time ON audit_log (at);
-CREATE INDEX audit_log_by_tenant_and_time ON audit_log (tenant_id, at);
+CREATE INDEX _streamhub_audit_by_time ON _streamhub_audit (at);
+CREATE INDEX _streamhub_audit_by_tenant_and_time ON _streamhub_audit (tenant_id, at);
 
 -- What an app.db commit still needs of the control plane; live-stream reservations among them.
-CREATE TABLE attention (
+CREATE TABLE _streamhub_attention (
     app_id INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     kind TEXT NOT NULL,
     ref TEXT NOT NULL,
@@ -206,7 +209,7 @@ CREATE TABLE attention (
     PRIMARY KEY (app_id, kind, ref)
 ) WITHOUT ROWID;
 
-CREATE TABLE jobs (
+CREATE TABLE _streamhub_jobs (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
     app TEXT,
@@ -218,9 +221,9 @@ CREATE TABLE jobs (
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
 );
-CREATE INDEX jobs_by_time ON jobs (created_at);
+CREATE INDEX _streamhub_jobs_by_time ON _streamhub_jobs (created_at);
 
-CREATE TABLE idempotency_keys (
+CREATE TABLE _streamhub_idempotency (
     principal TEXT NOT NULL,
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,
@@ -229,7 +232,7 @@ CREATE TABLE idempotency_keys (
     created_at TEXT NOT NULL,
     PRIMARY KEY (principal, key)
 ) WITHOUT ROWID;
-CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
+CREATE INDEX _streamhub_idempotency_by_time ON _streamhub_idempotency (created_at);
 
 CREATE TABLE _streamhub_meta (
     key TEXT PRIMARY KEY,

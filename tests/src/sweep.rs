@@ -232,7 +232,8 @@ fn left_behind(dir: &Path) -> Vec<String> {
             if entry.file_type().expect("a file type").is_dir() {
                 directories.push(entry.path());
             }
-            if name.contains(".part") || name.contains(".new") || name == ".staging" {
+            // The directory for staging itself may stay, with nothing in it.
+            if name.contains(".part") || name.contains(".new") || directory.ends_with(".staging") {
                 found.push(format!("{} was left behind", entry.path().display()));
             }
         }

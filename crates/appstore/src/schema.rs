@@ -50,14 +50,14 @@ mod tests {
         db.execute_batch(FINAL).unwrap();
         let start = streamhub_engine::normalised!("started_at");
         for (sql, index) in [
-            (format!("SELECT * FROM vods ORDER BY {start} DESC LIMIT 200"), "vods_by_start"),
+            (format!("SELECT * FROM vods ORDER BY {start} DESC LIMIT 200"), "_streamhub_vods_by_start"),
             (
                 format!("SELECT * FROM vods WHERE status = 'ready' ORDER BY {start} LIMIT 200"),
-                "vods_by_status_and_start",
+                "_streamhub_vods_by_status_and_start",
             ),
             (
                 format!("SELECT * FROM streams WHERE status = 'active' ORDER BY {start}"),
-                "streams_by_status_and_start",
+                "_streamhub_streams_by_status_and_start",
             ),
         ] {
             let plan: String =

@@ -139,6 +139,16 @@ pub fn open_splits(db: &Connection) -> Result<u64> {
     db.query_row(OPEN_SPLITS, [], |row| row.get(0))
 }
 
+/// Whether any app's take-over is still to be done, or to be tried again.
+pub fn any_pending(db: &Connection) -> Result<bool> {
+    // The first term is the small index's own, so that it serves.
+    db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM apps WHERE split_state IN ('pending', 'missing') AND split_state = 'pending')",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// How many apps are registered; of those, how many could not be taken over and how many are missing.
 pub fn tally(db: &Connection) -> Result<Tally> {
     db.query_row(TALLY, [], |row| {
@@ -153,7 +163,7 @@ pub fn count(db: &Connection) -> Result<u64> {
 
 /// Marks every app for the take-over; part of adopting an older registry.
 pub fn mark_all_pending(db: &Connection) -> Result<usize> {
-    db.execute("UPDATE apps SET split_state = 'pending', split_detail = NULL WHERE uuid IS NULL", [])
+    db.execute("UPDATE apps SET split_state = 'pending', split_detail = NULL", [])
 }
 
 /// Records how an app's take-over ended, and why.

@@ -59,21 +59,21 @@ mod tests {
         };
         let time = streamhub_engine::normalised!("ts");
         let cases = [
-            ("SELECT id FROM api_tokens WHERE token_hash = 'x'".to_owned(), "api_tokens_by_hash"),
+            ("SELECT id FROM api_tokens WHERE token_hash = 'x'".to_owned(), "_streamhub_api_tokens_by_hash"),
             (crate::apps::BY_NAME.to_owned(), "sqlite_autoindex_apps_1"),
-            (crate::apps::OPEN_SPLITS.to_owned(), "apps_by_open_split"),
+            (crate::apps::OPEN_SPLITS.to_owned(), "_streamhub_apps_by_open_split"),
             (
                 format!("SELECT * FROM server_logs ORDER BY {time} DESC, id DESC LIMIT 200"),
-                "server_logs_by_time",
+                "_streamhub_server_logs_by_time",
             ),
             (
                 format!(
                     "SELECT * FROM server_logs WHERE app_id = 1 AND {time} < 'x' ORDER BY {time} DESC, id DESC LIMIT 200"
                 ),
-                "server_logs_by_app_and_time",
+                "_streamhub_server_logs_by_app_and_time",
             ),
             ("SELECT user_id FROM sessions WHERE token_hash = 'x'".to_owned(), "sqlite_autoindex_sessions_2"),
-            ("SELECT * FROM users WHERE email = 'x'".to_owned(), "users_by_email"),
+            ("SELECT * FROM users WHERE email = 'x'".to_owned(), "_streamhub_users_by_email"),
         ];
         for (sql, index) in cases {
             let plan = plan(&sql);

@@ -30,7 +30,13 @@ pub fn remove(db: &Connection, key: &str) -> Result<()> {
     db.execute("DELETE FROM _streamhub_meta WHERE key = ?1", [key]).map(drop)
 }
 
-/// Gives a key another name, keeping value and time; a key of that name that is there already stays.
-pub fn rename(db: &Connection, from: &str, to: &str) -> Result<()> {
-    db.execute("UPDATE OR IGNORE _streamhub_meta SET key = ?2 WHERE key = ?1", [from, to]).map(drop)
+/// Puts `prefix` before a key, as often as it takes to find a free one, keeping value and time.
+pub fn set_aside(db: &Connection, key: &str, prefix: &str) -> Result<()> {
+    let mut free = format!("{prefix}{key}");
+    while db.query_row("SELECT EXISTS (SELECT 1 FROM _streamhub_meta WHERE key = ?1)", [&free], |row| {
+        row.get(0)
+    })? {
+        free.insert_str(0, prefix);
+    }
+    db.execute("UPDATE _streamhub_meta SET key = ?2 WHERE key = ?1", [key, &free]).map(drop)
 }

@@ -3,7 +3,8 @@
 //! Each table that the baseline knows is rebuilt: created under a passing name, filled, proven equal,
 //! and renamed over the old one. Columns that the baseline does not know are kept at the table's end.
 //! Tables that the baseline does not know stay as they are, to the byte of their definition. Indices
-//! of rebuilt tables are the baseline's; an older one holds nothing that its table does not.
+//! of rebuilt tables are the baseline's, and those of the older ones that keep values unique; any other
+//! holds nothing that its table does not.
 
 use std::path::Path;
 
@@ -173,6 +174,7 @@ fn rebuild(tx: &Transaction<'_>, path: &Path, wanted: &Object, refused: &mut OnR
     let old = columns(tx, table).of(path)?;
     add_missing_columns(tx, &passing, &old).of(path)?;
     let counter = sequence(tx, table).of(path)?;
+    let unique = unique_indices(tx, table).of(path)?;
     let copied = Copy::new(tx, table, &passing, &old).of(path)?;
     let held = copied.run(tx, path, refused)?;
     copied.prove(tx, path, held)?;
@@ -183,6 +185,9 @@ fn rebuild(tx: &Transaction<'_>, path: &Path, wanted: &Object, refused: &mut OnR
         quoted(table)
     ))
     .of(path)?;
+    for index in unique {
+        tx.execute_batch(&index).of(path)?;
+    }
     if !wanted.sql.contains("AUTOINCREMENT") {
         return Ok(());
     }
@@ -193,6 +198,17 @@ fn rebuild(tx: &Transaction<'_>, path: &Path, wanted: &Object, refused: &mut OnR
             tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1 AND seq = 0", [table]).map(drop).of(path)
         }
     }
+}
+
+/// The definitions of indices that somebody made to keep a table's values apart; another table may
+/// refer to them by a foreign key.
+fn unique_indices(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<String>> {
+    tx.prepare(
+        "SELECT m.sql FROM sqlite_master AS m JOIN pragma_index_list(?1) AS i ON i.name = m.name \
+         WHERE m.type = 'index' AND i.\"unique\" AND m.sql IS NOT NULL",
+    )?
+    .query_map([table], |row| row.get(0))?
+    .collect()
 }
 
 /// Filling a rebuilt table from the old one.

@@ -58,6 +58,7 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
             false
         }
     };
+    sweep_work(&data)?;
     let path = located.path();
     let protection = protection_of_apps(path)?;
     let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile, protection };
@@ -107,7 +108,11 @@ pub fn survey(config: &HubConfig) -> Result<Option<Site>, HubError> {
                 return Err(HubError::NotTakenOver { path, version });
             }
             let protection = protection_of_apps(&path)?;
-            Ok(Some(Site { data, control: path, volatile: config.volatile, protection }))
+            let site = Site { data, control: path, volatile: config.volatile, protection };
+            if let Some(legacy) = &config.legacy {
+                legacy.survey(&site)?;
+            }
+            Ok(Some(site))
         }
     }
 }
@@ -203,6 +208,22 @@ fn sweep(control: &Path) -> Result<(), HubError> {
             || (rest.starts_with(".bak-") && rest.contains(snapshot::PART));
         if half_done {
             durable::remove_file(&control.with_file_name(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a killed run left in staging, and copies that were never proven.
+fn sweep_work(data: &DataDir) -> Result<(), HubError> {
+    durable::remove_dir_all(&data.apps().join(".staging"))?;
+    let backups = data.backups();
+    let mut dirs = vec![backups.clone()];
+    dirs.extend(
+        durable::names_in(&backups)?.iter().map(|name| backups.join(name)).filter(|path| path.is_dir()),
+    );
+    for dir in dirs {
+        for name in durable::names_in(&dir)?.iter().filter(|name| name.contains(snapshot::PART)) {
+            durable::remove_file(&dir.join(name))?;
         }
     }
     Ok(())

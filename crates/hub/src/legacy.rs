@@ -33,6 +33,10 @@ pub trait LegacySource: Send + Sync {
     /// Whether there is work even where nothing is open: a person asked for a recovery or a clean-up.
     fn has_errand(&self) -> bool;
 
+    /// Refuses what [`boot`](Self::boot) would refuse as a whole, and changes nothing: asked before the
+    /// lock is taken and the first file is made.
+    fn survey(&self, site: &Site) -> Result<(), HubError>;
+
     /// Adopts the control database where it is an older system's and takes over every app that is
     /// still open. The lock is held, and nothing in this process has a database open.
     ///

@@ -60,7 +60,7 @@ pub enum Outcome {
     Adopted,
     /// An earlier run had finished it; that was verified and recorded.
     Confirmed,
-    /// Neither a directory nor a row; taken over when the directory appears.
+    /// No row, and no directory or an empty one; taken over when there is something in it.
     Missing,
     /// Not taken over; nothing of it was changed.
     Failed,

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use streamhub::legacy::Site;
 use streamhub::progress::Progress;
@@ -24,6 +24,7 @@ use streamhub_engine::{
     AppId, Database, Error, Unfit, Unopened, durable, filesystem, install, new_uuid, snapshot, time,
 };
 
+use crate::adopt;
 use crate::cursor::Cursors;
 use crate::failure::Failure;
 use crate::fill::HighestIds;
@@ -105,7 +106,9 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
     };
     if !durable::exists(&place.db())? {
         return if app.uuid.is_none() {
-            work.build()
+            // An empty directory of an app that never had a row may be where its disk belongs.
+            let may_be_a_mount_point = !has_rows && durable::names_in(place.dir())?.is_empty();
+            if may_be_a_mount_point { Ok(Taken::missing()) } else { work.build() }
         } else {
             Err(Error::Unfit { path: place.db(), unfit: Unfit::Missing }.into())
         };
@@ -123,7 +126,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
 #[derive(Debug)]
 pub(crate) struct Settled {
     /// Its `vods.db`, where that is there and holds nothing else.
-    pub(crate) vods_db: Option<std::path::PathBuf>,
+    pub(crate) vods_db: Option<PathBuf>,
 }
 
 /// Whether an app's older sources may be removed: none where there are none, an error where not.
@@ -266,7 +269,7 @@ impl Work<'_, '_> {
     }
 
     /// Takes an older app.db over in its place.
-    fn adopt(mut self, stamp: Stamp) -> Result<Taken, Failure> {
+    fn adopt(self, stamp: Stamp) -> Result<Taken, Failure> {
         let path = self.place.db();
         if self.app.uuid.is_some() {
             return Err(self.other_identity("an older system"));
@@ -275,15 +278,24 @@ impl Work<'_, '_> {
         older::judge_app(&inspected, stamp)?;
         self.refuse_foreign_rows(&inspected)?;
         self.refuse_foreign_rows_of_vods_db()?;
+        if self.run.mode == Mode::DryRun {
+            let scratch = Database::scratch(Some(&inspected))?;
+            return self.adopt_in(scratch);
+        }
+        let copy = self.copy_first(&inspected, &self.run.site.data.pre_migrate())?;
+        drop(inspected);
+        durable::make_private(&path)?;
+        let adopted = Database::write(&path).map_err(Failure::from).and_then(|db| self.adopt_in(db));
+        if adopted.is_err() {
+            adopt::remove_unused(&copy, &path);
+        }
+        adopted
+    }
+
+    /// Adopts and fills an open older app.db in one transaction.
+    fn adopt_in(mut self, mut db: Database) -> Result<Taken, Failure> {
+        let path = self.place.db();
         let identity = Identity::new(&self.app.name, &self.app.tenant_id, self.run.installation);
-        let mut db = if self.run.mode == Mode::DryRun {
-            Database::scratch(Some(&inspected))?
-        } else {
-            self.copy_first(&inspected, &self.run.site.data.pre_migrate())?;
-            drop(inspected);
-            durable::make_private(&path)?;
-            Database::write(&path)?
-        };
         let refused_rows = Cell::new(BTreeMap::new());
         let mut hold_refused = |tx: &rusqlite::Transaction<'_>,
                                 row: &streamhub_engine::reshape::Refused<'_>| {
@@ -338,6 +350,9 @@ impl Work<'_, '_> {
         }
         if self.run.mode == Mode::Real {
             durable::make_private(&path)?;
+            let db = Database::write(&path)?;
+            db.checkpoint()?;
+            db.close()?;
         }
         Ok(self.taken(Outcome::Confirmed, record, Some(identity)))
     }
@@ -366,11 +381,11 @@ impl Work<'_, '_> {
     }
 
     /// A proven copy of an app.db from before it changes.
-    fn copy_first(&self, inspected: &Database, dir: &Path) -> Result<(), Failure> {
+    fn copy_first(&self, inspected: &Database, dir: &Path) -> Result<PathBuf, Failure> {
         durable::create_dir_all(dir)?;
         let target = dir.join(format!("{}-{}.db", self.place.id(), time::file_stamp()));
         snapshot::take(inspected, &target)?;
-        Ok(())
+        Ok(target)
     }
 
     fn other_identity(&self, found: &str) -> Failure {

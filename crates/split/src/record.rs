@@ -129,7 +129,7 @@ pub(crate) fn content_columns(db: &Connection, table: &Table) -> rusqlite::Resul
     let numbers: &[&str] = if table.numbered { &["id", "app_id"] } else { &[] };
     let mut others: Vec<String> = (found.iter())
         .filter(|column| !table.columns.iter().chain(numbers).any(|name| is(name, column)))
-        .map(|column| column.name.clone())
+        .map(|column| column.name.to_ascii_lowercase())
         .collect();
     others.sort();
     names.append(&mut others);

@@ -88,11 +88,6 @@ impl Older {
     ) -> Result<(), HubError> {
         let path = &site.control;
         let registered = apps::list_by_id(reader).of(path)?;
-        if let Some(name) = self.recovering()
-            && !registered.iter().any(|app| app.name == name.as_str())
-        {
-            return Err(HubError::UnknownApp { name: name.to_string() });
-        }
         let names: BTreeSet<_> = registered.iter().map(|app| app.name.clone()).collect();
         adopt::refuse_no_directory(site, &names)?;
         report.orphan_directories = durable::names_in(&site.data.apps())?
@@ -152,6 +147,21 @@ impl LegacySource for Older {
         self.errand.is_some()
     }
 
+    fn survey(&self, site: &Site) -> Result<(), HubError> {
+        let inspected = match standing(site)? {
+            Some(version) => adopt::judge(site, version)?,
+            None if self.errand.is_some() => Database::inspect(&site.control).map_err(HubError::control)?,
+            None => return Ok(()),
+        };
+        refuse_holders(site, &inspected)?;
+        match self.recovering() {
+            Some(name) if !adopt::names(&inspected)?.contains(name.as_str()) => {
+                Err(HubError::UnknownApp { name: name.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError> {
         let version = standing(site)?;
         let mut report = SplitReport::default();
@@ -178,7 +188,10 @@ impl LegacySource for Older {
         self.take_all(site, &reader, Some(&mut control), progress, &mut report)
             .map_err(|error| of_control(site, error))?;
         drop(reader);
-        finish_split(&mut control)?;
+        if version.is_some() {
+            // A registry without any app has no last one.
+            control.write(|tx| say_when_done(tx))?;
+        }
         if self.errand == Some(Errand::Cleanup) {
             cleanup::run(site, &mut control, progress, &mut report)?;
         }
@@ -187,7 +200,7 @@ impl LegacySource for Older {
     }
 }
 
-/// The reports of the open apps, where each of them is missing as before: then there is nothing to
+/// The reports of the open apps, where each of them is missing as before, or an empty directory: then there is nothing to
 /// read, and a start costs one look per missing app.
 fn all_still_missing(site: &Site) -> Result<Option<Vec<AppReport>>, HubError> {
     let control = Database::inspect(&site.control).map_err(HubError::control)?;
@@ -199,7 +212,7 @@ fn all_still_missing(site: &Site) -> Result<Option<Vec<AppReport>>, HubError> {
             Some(SplitState::Pending) => return Ok(None),
             Some(SplitState::Missing) => {
                 let appeared = match app.name.parse::<AppId>() {
-                    Ok(id) => durable::exists(site.data.app(&id).dir())?,
+                    Ok(id) => durable::has_visible_entry(site.data.app(&id).dir()).unwrap_or(true),
                     Err(_) => true,
                 };
                 if appeared {
@@ -232,12 +245,7 @@ fn standing(site: &Site) -> Result<Option<u32>, HubError> {
 /// The older system takes no lock on the directory, so every database is asked for holders before
 /// any of them is touched.
 fn refuse_holders(site: &Site, control: &Database) -> Result<(), HubError> {
-    let names: Vec<String> = control
-        .prepare("SELECT name FROM apps")
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .of(control.path())
-        .map_err(HubError::control)?;
-    for id in names.iter().filter_map(|name| name.parse::<AppId>().ok()) {
+    for id in adopt::names(control)?.iter().filter_map(|name| name.parse::<AppId>().ok()) {
         let dir = site.data.app(&id).dir().to_owned();
         for name in ["app.db", "vods.db"] {
             // What cannot be claimed is reported as that app's failure later.
@@ -264,11 +272,6 @@ fn sweep_staging(site: &Site, open: &[&App]) -> Result<(), HubError> {
             if let Err(error) = durable::remove_dir_all(&staging) {
                 tracing::warn!(path = %staging.display(), %error, "staging could not be removed");
             }
-        }
-    }
-    for name in durable::names_in(&site.data.pre_migrate())? {
-        if name.contains(streamhub_engine::snapshot::PART) {
-            durable::remove_file(&site.data.pre_migrate().join(name))?;
         }
     }
     Ok(())
@@ -320,19 +323,16 @@ fn record(
         if let Some(identity) = identity {
             apps::point(tx, app.id, &identity.uuid, identity.generation)?;
         }
-        apps::set_split(tx, app.id, state, detail.as_deref())
+        apps::set_split(tx, app.id, state, detail.as_deref())?;
+        say_when_done(tx)
     })?;
     Ok(())
 }
 
-/// Says for people that nothing is left to be done.
-fn finish_split(control: &mut Control) -> Result<(), HubError> {
-    let done = control.query(|db| {
-        let pending = apps::list_by_id(db)?.iter().any(|app| app.split_state == Some(SplitState::Pending));
-        Ok(pending || older::is_marked(db, older::SPLIT_DONE)?)
-    })?;
-    if !done {
-        control.write(|tx| meta::set(tx, older::SPLIT_DONE, "1"))?;
+/// Says for people that nothing is left to be done, in the transaction of the last app.
+fn say_when_done(tx: &rusqlite::Connection) -> rusqlite::Result<()> {
+    if apps::any_pending(tx)? || older::is_marked(tx, older::SPLIT_DONE)? {
+        return Ok(());
     }
-    Ok(())
+    meta::set(tx, older::SPLIT_DONE, "1")
 }

@@ -115,7 +115,11 @@ fn what_nobody_knows_survives_to_the_byte() {
 
 #[test]
 fn references_that_were_always_broken_stop_nothing() {
-    let tree = Tree::small().other("quotas", [("tenant_id", "nobody".into())]).other(
+    // A table that declared none, and one that did.
+    let memberships = "DROP TABLE memberships;
+        CREATE TABLE memberships (user_id TEXT, tenant_id TEXT, role TEXT, created_at TEXT);
+        INSERT INTO memberships VALUES ('nobody', 'nowhere', 'owner', '2026-01-01 00:00:00')";
+    let tree = Tree::small().sql(memberships).other("quotas", [("tenant_id", "nobody".into())]).other(
         "api_tokens",
         [
             ("name", "lost".into()),
