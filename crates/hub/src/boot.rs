@@ -223,7 +223,8 @@ fn sweep_work(data: &DataDir) -> Result<(), HubError> {
     );
     for dir in dirs {
         for name in durable::names_in(&dir)?.iter().filter(|name| name.contains(snapshot::PART)) {
-            durable::remove_file(&dir.join(name))?;
+            let path = dir.join(name);
+            if path.is_dir() { durable::remove_dir_all(&path)? } else { durable::remove_file(&path)? }
         }
     }
     Ok(())

@@ -72,7 +72,7 @@ pub(crate) fn migrate(db: &mut Database, backup: &str) -> streamhub_engine::Resu
     let path = db.path().to_owned();
     SCHEMA.migrate(db, From::Older(&mut refuse_none(&path)), |tx| {
         for key in [older::SPLIT_DONE, older::SPLIT_BACKUP, streamhub_control::db::INSTALLATION] {
-            meta::set_aside(tx, key, "legacy_").of(&path)?;
+            meta::set_aside(tx, key, older::LEGACY).of(&path)?;
         }
         meta::set(tx, older::SPLIT_BACKUP, backup).of(&path)?;
         tenants::ensure_platform(tx).of(&path)?;

@@ -76,15 +76,15 @@ impl Taken {
 pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<Taken, Failure> {
     let id: AppId = app.name.parse().map_err(|_| Failure::BadName { name: app.name.clone() })?;
     let place = run.site.data.app(&id);
-    let has_rows = has_global_rows(run, app, cursors)?;
-    if !place.exists()? {
-        return match (&app.uuid, has_rows) {
-            (None, false) => Ok(Taken::missing()),
-            (None, true) => Err(Failure::NoDirectory {
-                dir: place.dir().to_owned(),
-                rows: "rows in the control database",
-            }),
-            (Some(_), _) => Err(Failure::NoDirectory { dir: place.dir().to_owned(), rows: "a database" }),
+    let rows = GlobalRows::of(run, app, cursors)?;
+    let there = place.exists()?;
+    if !there || is_bare_mount_point(&place, rows)? {
+        let dir = place.dir().to_owned();
+        let found = if there { "an empty directory" } else { "no directory" };
+        return match (&app.uuid, rows) {
+            (None, GlobalRows::None) => Ok(Taken::missing()),
+            (None, _) => Err(Failure::NoDirectory { dir, rows: "rows in the control database", found }),
+            (Some(_), _) => Err(Failure::NoDirectory { dir, rows: "a database", found }),
         };
     }
     filesystem::check(place.dir(), run.site.volatile)?
@@ -106,9 +106,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
     };
     if !durable::exists(&place.db())? {
         return if app.uuid.is_none() {
-            // An empty directory of an app that never had a row may be where its disk belongs.
-            let may_be_a_mount_point = !has_rows && durable::names_in(place.dir())?.is_empty();
-            if may_be_a_mount_point { Ok(Taken::missing()) } else { work.build() }
+            work.build()
         } else {
             Err(Error::Unfit { path: place.db(), unfit: Unfit::Missing }.into())
         };
@@ -138,7 +136,7 @@ pub(crate) fn settled(
     let id: AppId = app.name.parse().map_err(|_| Failure::BadName { name: app.name.clone() })?;
     let place = run.site.data.app(&id);
     let path = place.dir().join("vods.db");
-    let has_rows = has_global_rows(run, app, cursors)?;
+    let has_rows = GlobalRows::of(run, app, cursors)? != GlobalRows::None;
     let vods_db = VodsDb::open(&path)?;
     if !has_rows && vods_db.is_none() {
         return Ok(None);
@@ -176,12 +174,33 @@ pub(crate) fn settled(
     Ok(Some(Settled { vods_db: vods_db.is_some().then_some(path) }))
 }
 
-fn has_global_rows(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<bool, Failure> {
-    let mut any = false;
-    for cursor in cursors.iter_mut().flatten() {
-        any |= cursor.seek(app.id).of(&run.site.control)?;
+/// What the control database holds of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GlobalRows {
+    None,
+    /// Ingress rows, which were there beside every app's `vods.db` too.
+    IngressOnly,
+    /// Streams or recordings: the app is of a time before apps had databases of their own.
+    Media,
+}
+
+impl GlobalRows {
+    fn of(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<Self, Failure> {
+        let mut found = Self::None;
+        for (cursor, table) in cursors.iter_mut().zip(&TABLES) {
+            let Some(cursor) = cursor else { continue };
+            if cursor.seek(app.id).of(&run.site.control)? {
+                found = if table.numbered || found == Self::Media { Self::Media } else { Self::IngressOnly };
+            }
+        }
+        Ok(found)
     }
-    Ok(any)
+}
+
+/// Whether a directory looks like the place of a disk that is not mounted: it holds nothing at all, and
+/// what belongs to the app must have been in it. The older system put a configuration into every one.
+fn is_bare_mount_point(place: &AppPlace, rows: GlobalRows) -> Result<bool, Failure> {
+    Ok(rows != GlobalRows::Media && durable::names_in(place.dir())?.is_empty())
 }
 
 /// The older per-app database of streams and vods, opened without leaving a trace.

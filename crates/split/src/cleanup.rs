@@ -92,14 +92,7 @@ fn back_up(
     files: &[(App, PathBuf)],
     progress: &dyn Progress,
 ) -> Result<PathBuf> {
-    const PREFIX: &str = "cleanup-";
-    let backups = site.data.backups();
-    for name in durable::names_in(&backups)? {
-        if name.starts_with(PREFIX) && name.ends_with(snapshot::PART) {
-            durable::remove_dir_all(&backups.join(name))?;
-        }
-    }
-    let dir = backups.join(format!("{PREFIX}{}", time::file_stamp()));
+    let dir = site.data.backups().join(format!("cleanup-{}", time::file_stamp()));
     let part = snapshot::part_of(&dir);
     durable::create_dir_all(&part)?;
     snapshot::take(control, &part.join("streamhub.db"))?;

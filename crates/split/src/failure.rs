@@ -12,8 +12,8 @@ pub(crate) enum Failure {
     Engine(#[from] Error),
     #[error("{name:?} is not an app name: 3 to 32 characters of a-z, 0-9 and '-'")]
     BadName { name: String },
-    #[error("{}: the app has {rows}, but no directory", dir.display())]
-    NoDirectory { dir: PathBuf, rows: &'static str },
+    #[error("{}: the app has {rows}, but {found}", dir.display())]
+    NoDirectory { dir: PathBuf, rows: &'static str, found: &'static str },
     #[error("{}: {rows} rows of table {table} carry another app's number than the registry's {app_id}", path.display())]
     ForeignRows { path: PathBuf, table: &'static str, rows: u64, app_id: i64 },
     #[error("{}: it belongs to {found}, not to {expected}", path.display())]
@@ -66,7 +66,7 @@ impl Failure {
                 "rename the app in the older system, its directory with it, then try again".to_owned()
             }
             Self::NoDirectory { .. } => {
-                "is its disk mounted? if the directory is really gone, create it and start again".to_owned()
+                "is its disk mounted? if what was there is really gone, make the directory, put a config.yaml into it and start again".to_owned()
             }
             Self::ForeignRows { .. } => format!(
                 "the name may have been another tenant's before: look at the rows, then `streamhub migrate --recover {app}` takes them over as this app's"

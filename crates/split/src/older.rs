@@ -20,6 +20,9 @@ pub(crate) const SPLIT_DONE: &str = "per_app_split_done";
 /// In the control database: the backup that was made before the split.
 pub(crate) const SPLIT_BACKUP: &str = "per_app_split_backup";
 
+/// Put before the older system's own markers when the control database is adopted.
+pub(crate) const LEGACY: &str = "legacy_";
+
 /// One of the tables whose rows belong to apps.
 #[derive(Debug)]
 pub(crate) struct Table {

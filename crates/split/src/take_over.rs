@@ -200,7 +200,7 @@ impl LegacySource for Older {
     }
 }
 
-/// The reports of the open apps, where each of them is missing as before, or an empty directory: then there is nothing to
+/// The reports of the open apps, where each of them is missing as before: then there is nothing to
 /// read, and a start costs one look per missing app.
 fn all_still_missing(site: &Site) -> Result<Option<Vec<AppReport>>, HubError> {
     let control = Database::inspect(&site.control).map_err(HubError::control)?;
@@ -212,7 +212,9 @@ fn all_still_missing(site: &Site) -> Result<Option<Vec<AppReport>>, HubError> {
             Some(SplitState::Pending) => return Ok(None),
             Some(SplitState::Missing) => {
                 let appeared = match app.name.parse::<AppId>() {
-                    Ok(id) => durable::has_visible_entry(site.data.app(&id).dir()).unwrap_or(true),
+                    Ok(id) => {
+                        durable::names_in(site.data.app(&id).dir()).map_or(true, |names| !names.is_empty())
+                    }
                     Err(_) => true,
                 };
                 if appeared {

@@ -310,7 +310,7 @@ impl App {
         self
     }
 
-    /// Makes its directory under `apps/`. A database or a file in it makes it too.
+    /// Makes its directory under `apps/`, with a `config.yaml` in it. A database or a file in it makes it too.
     #[must_use]
     pub fn dir(mut self) -> Self {
         self.dir = true;
@@ -430,6 +430,13 @@ impl App {
         let home = data_dir.join("apps").join(&self.name);
         if self.has_dir() {
             make_dir(&home);
+            // The older system put one into every app's directory.
+            if !self.files.iter().any(|(path, _)| path == "config.yaml") {
+                write_files(
+                    &home,
+                    &[("config.yaml".to_owned(), format!("name: {}\n", self.name).into_bytes())],
+                );
+            }
         }
         for (database, file) in [(&self.vods, "vods.db"), (&self.own, "app.db")] {
             if let Some(database) = database {
