@@ -57,7 +57,10 @@ fn a_valid_configuration() {
     let before = place.digest();
     let found = place.streamhub().run(["config", "check", "--json"]).expect(0).json();
     assert_eq!(found["valid"], true);
-    assert_eq!(found["files"], serde_json::json!(["secrets.json", "apps/one/config.yaml"]));
+    assert_eq!(
+        found["files"],
+        serde_json::json!(["secrets.json", "apps/one/config.yaml", "apps/two/config.yaml"])
+    );
     assert_eq!(found["problems"], serde_json::json!([]));
     let warnings = found["warnings"].to_string();
     assert_eq!(found["warnings"].as_array().expect("warnings").len(), 2, "{warnings}");

@@ -139,10 +139,6 @@ fn each_kind_of_trouble_is_found() {
             fs::hard_link(p.path("apps/one/app.db"), p.path("apps/one/x")).expect("a second name");
         }),
         ("unfit", "secrets.json", |p| fs::write(p.path("secrets.json"), "[").expect("a file")),
-        ("unfit", "data/streamhub.db", |p| {
-            let path = p.path("data/streamhub.db");
-            fs::set_permissions(path, fs::Permissions::from_mode(0o444)).expect("a read-only file");
-        }),
         ("misplaced", "data/streamhub.db", |p| {
             fs::copy(p.path("data/streamhub.db"), p.path("streamhub.db")).expect("a second one");
         }),
