@@ -1,7 +1,6 @@
 //! `doctor`: finds what is wrong and nothing else, and changes nothing.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rusqlite::Connection;
