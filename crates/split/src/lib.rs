@@ -2,8 +2,8 @@
 //!
 //! The only crate that knows the older system's formats, and one that can be deleted some day. It
 //! implements the hub's [`LegacySource`](streamhub::LegacySource): the control database is backed up
-//! and adopted ([`adopt`](mod@adopt)), then every app gets its own database from all the places where the older
-//! system kept its rows ([`take_over`], [`app`]). Every source row is imported, already there, held
+//! and adopted (`adopt`), then every app gets its own database from all the places where the older
+//! system kept its rows (`take_over`, `app`). Every source row is imported, already there, held
 //! whole in `_streamhub_unimported`, or reported as left over; none is ever dropped.
 
 mod adopt;
