@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
-use streamhub_engine::time;
 
 /// One app of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -182,15 +181,4 @@ pub fn point(db: &Connection, id: i64, uuid: &str, generation: i64) -> Result<()
         named_params! { ":id": id, ":uuid": uuid, ":generation": generation },
     )
     .map(drop)
-}
-
-/// Registers a new app. The caller makes its database.
-pub fn insert(db: &Connection, name: &str, tenant: &str) -> Result<i64> {
-    let now = time::now();
-    db.execute(
-        "INSERT INTO apps (name, display_name, livekit_room_prefix, created_at, updated_at, tenant_id, state) \
-         VALUES (:name, :name, :name, :now, :now, :tenant, 'creating')",
-        named_params! { ":name": name, ":now": now, ":tenant": tenant },
-    )?;
-    Ok(db.last_insert_rowid())
 }

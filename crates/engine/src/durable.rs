@@ -171,12 +171,6 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).at(path, "open the directory")?.sync_all().at(path, "sync the directory")
 }
 
-/// Gives a file another name, replacing what has that name; both directories are synced.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).at(to, "rename the file")?;
-    sync_parents(from, to)
-}
-
 /// Gives a file another name that must be free; both directories are synced.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     match renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
