@@ -42,6 +42,11 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     // Databases stay below the hub.
     ("rusqlite", &["streamhub-engine", "streamhub-control", "streamhub-appstore", "streamhub-split"]),
     ("nix", &["streamhub-engine"]),
+    ("r2d2", &["streamhub-engine"]),
+    ("r2d2_sqlite", &["streamhub-engine"]),
+    ("scheduled-thread-pool", &["streamhub-engine"]),
+    ("dashmap", &["streamhub-engine"]),
+    ("shuttle", &["streamhub-engine"]),
     ("jiff", &["streamhub-engine"]),
     ("uuid", &["streamhub-engine"]),
     ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),
@@ -56,9 +61,10 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("indicatif", &["streamhub-cli"]),
     ("anyhow", &["streamhub-cli"]),
     ("tracing-subscriber", &["streamhub-cli"]),
-    // The older system's hashes, for data directories as it wrote them.
-    ("sha2", &[]),
-    ("scrypt", &[]),
+    // Hashes of tokens and passwords, the older system's among them.
+    ("sha2", &["streamhub-control", "streamhub-appstore"]),
+    ("scrypt", &["streamhub-control", "streamhub-appstore"]),
+    ("subtle", &["streamhub-control", "streamhub-appstore"]),
 ];
 
 const EVERYONE: &[&str] = &["*"];

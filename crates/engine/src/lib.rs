@@ -26,12 +26,14 @@ pub mod names;
 pub mod reshape;
 pub mod snapshot;
 pub mod time;
+pub mod tx;
 pub mod unopened;
 
 pub use app_id::AppId;
 pub use connect::Database;
 pub use data_dir::DataDir;
 pub use error::{Error, Fault, Result, Unfit};
+pub use tx::{ReadTx, WriteTx};
 pub use unopened::Unopened;
 
 /// A new random identity, in lower-case hexadecimal with hyphens.
