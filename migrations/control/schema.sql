@@ -20,6 +20,18 @@ CREATE TABLE apps (
 );
 CREATE INDEX _streamhub_apps_by_tenant ON apps (tenant_id);
 CREATE INDEX _streamhub_apps_by_open_split ON apps (split_state) WHERE split_state IN ('pending', 'missing');
+-- The apps in the middle of a step, which the next start finishes.
+CREATE INDEX _streamhub_apps_by_step ON apps (state) WHERE state IN ('creating', 'moving', 'deleting');
+
+-- What a deleted app leaves behind. Its row in `apps` stays, so that its tokens survive an undelete, and
+-- gives its name away: there it is called `<name>~<id>`, which no app can be called.
+CREATE TABLE _streamhub_trash (
+    app_id INTEGER PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    trash_name TEXT NOT NULL,
+    deleted_at TEXT NOT NULL
+);
+CREATE INDEX _streamhub_trash_by_name ON _streamhub_trash (name, deleted_at);
 
 CREATE TABLE api_tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -200,6 +212,8 @@ CREATE TABLE _streamhub_attention (
     since TEXT NOT NULL,
     PRIMARY KEY (app_id, kind, ref)
 ) WITHOUT ROWID;
+-- Live streams are few, however many apps a tenant has.
+CREATE INDEX _streamhub_attention_by_kind ON _streamhub_attention (kind);
 
 CREATE TABLE _streamhub_jobs (
     id TEXT PRIMARY KEY,

@@ -51,6 +51,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("uuid", &["streamhub-engine"]),
     ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),
     ("argon2", &["streamhub-control"]),
+    ("ipnet", &["streamhub-control"]),
     ("saphyr-parser", &["streamhub"]),
     ("yaml_serde", &["streamhub", "streamhub-cli"]),
     // What is below the hub blocks, and knows no runtime.

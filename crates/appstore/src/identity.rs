@@ -3,6 +3,8 @@
 //! Written when the file is made or adopted and checked at every opening, so that a file of another
 //! app, another tenant or another time is told from the right one.
 
+use std::collections::HashMap;
+
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::error::SqliteContext;
@@ -32,6 +34,11 @@ const INSTALLATION: &str = "installation";
 const GENERATION: &str = "generation";
 const LINEAGE: &str = "lineage";
 
+const KEYS: [&str; 6] = [UUID, NAME, TENANT, INSTALLATION, GENERATION, LINEAGE];
+
+// One statement, since it runs at every cold open.
+const VALUES: &str = "SELECT key, value FROM _streamhub_meta WHERE key IN (?1, ?2, ?3, ?4, ?5, ?6)";
+
 impl Identity {
     /// The identity of an app database that is being made.
     pub fn new(name: &str, tenant: &str, installation: &str) -> Self {
@@ -57,11 +64,22 @@ impl Identity {
 
     /// Reads the identity of a database of ours; one that lacks a part is damaged.
     pub fn read(db: &Database) -> Result<Self> {
-        let part = |key: &'static str| {
-            meta::get(db, key).of(db.path())?.ok_or_else(|| {
-                let detail = format!("it carries no {key}, although it is marked as an app database");
-                Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Foreign { detail } }
+        let values = db
+            .prepare_cached(VALUES)
+            .and_then(|mut statement| {
+                statement.query_map(KEYS, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
             })
+            .of(db.path())?;
+        Self::of_values(values)
+            .map_err(|detail| Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Foreign { detail } })
+    }
+
+    fn of_values(mut values: HashMap<String, Option<String>>) -> Result<Self, String> {
+        let mut part = |key: &str| {
+            values
+                .remove(key)
+                .flatten()
+                .ok_or_else(|| format!("it carries no {key}, although it is marked as an app database"))
         };
         let generation = part(GENERATION)?;
         Ok(Self {
@@ -69,13 +87,34 @@ impl Identity {
             name: part(NAME)?,
             tenant: part(TENANT)?,
             installation: part(INSTALLATION)?,
-            generation: generation.parse().map_err(|_| Error::Unfit {
-                path: db.path().to_owned(),
-                unfit: Unfit::Foreign { detail: format!("its generation {generation:?} is no number") },
-            })?,
+            generation: generation
+                .parse()
+                .map_err(|_| format!("its generation {generation:?} is no number"))?,
             lineage: part(LINEAGE)?.split(',').map(str::to_owned).collect(),
         })
     }
+}
+
+/// Gives the app another name, in the caller's transaction.
+pub fn set_name(db: &Connection, name: &str) -> rusqlite::Result<()> {
+    meta::set(db, NAME, name)
+}
+
+/// Sets the generation, in the caller's transaction.
+pub fn set_generation(db: &Connection, generation: i64) -> rusqlite::Result<()> {
+    meta::set(db, GENERATION, &generation.to_string())
+}
+
+/// Adds a random nonce to the lineage, in the caller's transaction, and returns it: from here on this copy
+/// is told from every other.
+pub fn append_lineage(db: &Connection) -> rusqlite::Result<String> {
+    let nonce = streamhub_engine::new_uuid();
+    let lineage = match meta::get(db, LINEAGE)? {
+        Some(lineage) => format!("{lineage},{nonce}"),
+        None => nonce.clone(),
+    };
+    meta::set(db, LINEAGE, &lineage)?;
+    Ok(nonce)
 }
 
 #[cfg(test)]
@@ -93,7 +132,19 @@ mod tests {
         let identity = Identity::new("demo", "platform", "here");
         SCHEMA.migrate(&mut db, From::Nothing, |tx| identity.write(tx).of(&path)).unwrap();
         assert_eq!(Identity::read(&db).unwrap(), identity);
+        set_name(&db, "other").unwrap();
+        set_generation(&db, 4).unwrap();
+        let nonce = append_lineage(&db).unwrap();
+        let lineage = vec![identity.lineage[0].clone(), nonce];
+        let changed = Identity { name: "other".to_owned(), generation: 4, lineage, ..identity };
+        assert_eq!(Identity::read(&db).unwrap(), changed);
+        db.execute("UPDATE _streamhub_meta SET value = 'x' WHERE key = 'generation'", []).unwrap();
+        assert!(Identity::read(&db).unwrap_err().to_string().contains("\"x\" is no number"));
+        set_generation(&db, 4).unwrap();
+        db.execute("UPDATE _streamhub_meta SET value = NULL WHERE key = 'name'", []).unwrap();
+        assert!(Identity::read(&db).unwrap_err().to_string().contains("carries no name"));
         db.execute("DELETE FROM _streamhub_meta WHERE key = 'uuid'", []).unwrap();
+        set_name(&db, "demo").unwrap();
         assert!(Identity::read(&db).unwrap_err().to_string().contains("carries no uuid"));
     }
 }

@@ -1,7 +1,20 @@
 //! Apps as the registry knows them: a name, a tenant, and the pointer to the app's own database.
+//!
+//! A deleted app keeps its row, so that its tokens survive an undelete, and gives its name away. Only
+//! [`by_id`], [`by_uuid`] and [`deleted`] show such rows; everything else here passes over them.
+
+mod life;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
+
+use crate::TenantId;
+use crate::words::words;
+
+pub use life::{
+    Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted, finish_undelete,
+    forget, insert_creating, mark_deleted, mark_deleting, rename, set_generation, trashed, update,
+};
 
 /// One app of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,43 +41,53 @@ pub struct App {
     pub uuid: Option<String>,
     /// Raised by every move, so that the side that was moved away can be told.
     pub generation: i64,
-    /// `creating`, `active`, `moving`, `moved`, `deleting` or `deleted`.
-    pub state: String,
+    /// Where in its life it is.
+    pub state: AppState,
     /// How far the take-over of older data is; none for apps that never had any.
     pub split_state: Option<SplitState>,
     /// Why the take-over is not done, or what it left over.
     pub split_detail: Option<String>,
 }
 
-/// How far an app's take-over is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SplitState {
-    /// To be done, or failed and to be tried again at the next start.
-    Pending,
-    /// There was neither a directory nor a row; done when the directory appears.
-    Missing,
-    /// Everything is accounted for.
-    Done,
+words! {
+    /// Where in its life an app is.
+    pub enum AppState {
+        /// Registered; its directory is being made.
+        Creating = "creating",
+        /// In service.
+        Active = "active",
+        /// On its way to another machine.
+        Moving = "moving",
+        /// In service on another machine; what is here is a tombstone.
+        Moved = "moved",
+        /// On its way to the trash, or back from there.
+        Deleting = "deleting",
+        /// In the trash.
+        Deleted = "deleted",
+    }
 }
 
-impl SplitState {
-    /// As the database spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Missing => "missing",
-            Self::Done => "done",
-        }
+words! {
+    /// How far an app's take-over is.
+    pub enum SplitState {
+        /// To be done, or failed and to be tried again at the next start.
+        Pending = "pending",
+        /// There was neither a directory nor a row; done when the directory appears.
+        Missing = "missing",
+        /// Everything is accounted for.
+        Done = "done",
     }
+}
 
-    fn parse(text: &str) -> Self {
-        match text {
-            "pending" => Self::Pending,
-            "missing" => Self::Missing,
-            _ => Self::Done,
-        }
-    }
+/// Which apps a list shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Only this tenant's; none means all.
+    pub tenant: Option<&'a TenantId>,
+    /// Only those whose name comes after this one; empty for the first page.
+    pub after: &'a str,
+    /// How many at the most.
+    pub limit: u32,
 }
 
 /// Numbers of apps.
@@ -83,7 +106,7 @@ impl App {
     pub fn standing(&self) -> &str {
         match self.split_state {
             Some(open @ (SplitState::Pending | SplitState::Missing)) => open.as_str(),
-            Some(SplitState::Done) | None => &self.state,
+            Some(SplitState::Done) | None => self.state.as_str(),
         }
     }
 }
@@ -91,12 +114,131 @@ impl App {
 const COLUMNS: &str = "id, name, display_name, livekit_room_prefix, created_at, updated_at, settings_json, \
     coalesce(tenant_id, 'platform'), uuid, generation, state, split_state, split_detail";
 
-pub(crate) const BY_NAME: &str = "SELECT id FROM apps WHERE name = :name";
+pub(crate) const BY_NAME: &str = "SELECT id FROM apps WHERE name = :name AND state <> 'deleted'";
 
-pub(crate) const OPEN_SPLITS: &str = "SELECT count(*) FROM apps WHERE split_state IN ('pending', 'missing')";
+pub(crate) const OPEN_SPLITS: &str =
+    "SELECT count(*) FROM apps WHERE split_state IN ('pending', 'missing') AND state <> 'deleted'";
+
+/// Spelt as the small index spells it, so that it serves.
+pub(crate) const UNFINISHED: &str = "state IN ('creating', 'moving', 'deleting')";
+
+/// A condition: the app is this tenant's. Where an older registry names none, it is the platform's.
+pub(crate) const OF_TENANT: &str =
+    "(apps.tenant_id = :tenant OR (apps.tenant_id IS NULL AND :tenant = 'platform'))";
 
 const TALLY: &str = "SELECT count(*), count(*) FILTER (WHERE split_state = 'pending'), \
-    count(*) FILTER (WHERE split_state = 'missing') FROM apps";
+    count(*) FILTER (WHERE split_state = 'missing') FROM apps WHERE state <> 'deleted'";
+
+/// All apps, by name.
+pub fn list(db: &Connection) -> Result<Vec<App>> {
+    select(db, "WHERE state <> 'deleted' ORDER BY name")
+}
+
+/// All apps by their number: the order in which older rows are read.
+pub fn list_by_id(db: &Connection) -> Result<Vec<App>> {
+    select(db, "WHERE state <> 'deleted' ORDER BY id")
+}
+
+/// Some apps, by name.
+pub fn list_page(db: &Connection, page: &Page<'_>) -> Result<Vec<App>> {
+    let only = if page.tenant.is_some() { OF_TENANT } else { ":tenant IS NULL" };
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM apps WHERE name > :after AND state <> 'deleted' AND {only} \
+         ORDER BY name LIMIT :limit"
+    ))?
+    .query_map(named_params! { ":tenant": page.tenant, ":after": page.after, ":limit": page.limit }, read)?
+    .collect()
+}
+
+/// The apps in the middle of a step, which a start finishes or takes back.
+pub fn unfinished(db: &Connection) -> Result<Vec<App>> {
+    select(db, &format!("WHERE {UNFINISHED} ORDER BY id"))
+}
+
+/// The app of this name.
+pub fn by_name(db: &Connection, name: &str) -> Result<Option<App>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE id = ({BY_NAME})"))?
+        .query_row(named_params! { ":name": name }, read)
+        .optional()
+}
+
+/// The app of this number. A deleted one is shown too, with the name that its row has meanwhile.
+pub fn by_id(db: &Connection, id: i64) -> Result<Option<App>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE id = :id"))?
+        .query_row(named_params! { ":id": id }, read)
+        .optional()
+}
+
+/// The app whose database carries this uuid. A deleted one is shown too, with the name that its row
+/// has meanwhile.
+pub fn by_uuid(db: &Connection, uuid: &str) -> Result<Option<App>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE uuid = :uuid"))?
+        .query_row(named_params! { ":uuid": uuid }, read)
+        .optional()
+}
+
+/// How many apps count against a tenant's quota: those here, and neither deleted nor moved away.
+pub fn count_of(db: &Connection, tenant: &TenantId) -> Result<u64> {
+    db.prepare_cached(&format!(
+        "SELECT count(*) FROM apps WHERE state NOT IN ('deleted', 'moved') AND {OF_TENANT}"
+    ))?
+    .query_row(named_params! { ":tenant": tenant }, |row| row.get(0))
+}
+
+/// How many apps the take-over is not done for; one read of a small index.
+pub fn open_splits(db: &Connection) -> Result<u64> {
+    db.query_row(OPEN_SPLITS, [], |row| row.get(0))
+}
+
+/// Whether any app's take-over is still to be done, or to be tried again.
+pub fn any_pending(db: &Connection) -> Result<bool> {
+    // The first term is the small index's own, so that it serves.
+    db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM apps WHERE split_state IN ('pending', 'missing') \
+         AND split_state = 'pending' AND state <> 'deleted')",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// How many apps are registered; of those, how many could not be taken over and how many are missing.
+pub fn tally(db: &Connection) -> Result<Tally> {
+    db.query_row(TALLY, [], |row| {
+        Ok(Tally { total: row.get(0)?, pending: row.get(1)?, missing: row.get(2)? })
+    })
+}
+
+/// How many apps the registry of an older system has.
+pub fn count(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))
+}
+
+/// Marks every app for the take-over; part of adopting an older registry.
+pub fn mark_all_pending(db: &Connection) -> Result<usize> {
+    db.execute("UPDATE apps SET split_state = 'pending', split_detail = NULL", [])
+}
+
+/// Records how an app's take-over ended, and why.
+pub fn set_split(db: &Connection, id: i64, state: SplitState, detail: Option<&str>) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET split_state = :state, split_detail = :detail WHERE id = :id",
+        named_params! { ":id": id, ":state": state, ":detail": detail },
+    )
+    .map(drop)
+}
+
+/// Points an app at its database: the last step of the take-over.
+pub fn point(db: &Connection, id: i64, uuid: &str, generation: i64) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET uuid = :uuid, generation = :generation WHERE id = :id",
+        named_params! { ":id": id, ":uuid": uuid, ":generation": generation },
+    )
+    .map(drop)
+}
+
+fn select(db: &Connection, which: &str) -> Result<Vec<App>> {
+    db.prepare(&format!("SELECT {COLUMNS} FROM apps {which}"))?.query_map([], read)?.collect()
+}
 
 fn read(row: &Row<'_>) -> Result<App> {
     Ok(App {
@@ -111,74 +253,10 @@ fn read(row: &Row<'_>) -> Result<App> {
         uuid: row.get(8)?,
         generation: row.get(9)?,
         state: row.get(10)?,
-        split_state: row.get::<_, Option<String>>(11)?.as_deref().map(SplitState::parse),
+        split_state: row.get(11)?,
         split_detail: row.get(12)?,
     })
 }
 
-/// All apps, by name.
-pub fn list(db: &Connection) -> Result<Vec<App>> {
-    db.prepare(&format!("SELECT {COLUMNS} FROM apps ORDER BY name"))?.query_map([], read)?.collect()
-}
-
-/// All apps by their number: the order in which older rows are read.
-pub fn list_by_id(db: &Connection) -> Result<Vec<App>> {
-    db.prepare(&format!("SELECT {COLUMNS} FROM apps ORDER BY id"))?.query_map([], read)?.collect()
-}
-
-/// The app of this name.
-pub fn by_name(db: &Connection, name: &str) -> Result<Option<App>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE id = ({BY_NAME})"))?
-        .query_row(named_params! { ":name": name }, read)
-        .optional()
-}
-
-/// How many apps the take-over is not done for; one read of a small index.
-pub fn open_splits(db: &Connection) -> Result<u64> {
-    db.query_row(OPEN_SPLITS, [], |row| row.get(0))
-}
-
-/// Whether any app's take-over is still to be done, or to be tried again.
-pub fn any_pending(db: &Connection) -> Result<bool> {
-    // The first term is the small index's own, so that it serves.
-    db.query_row(
-        "SELECT EXISTS (SELECT 1 FROM apps WHERE split_state IN ('pending', 'missing') AND split_state = 'pending')",
-        [],
-        |row| row.get(0),
-    )
-}
-
-/// How many apps are registered; of those, how many could not be taken over and how many are missing.
-pub fn tally(db: &Connection) -> Result<Tally> {
-    db.query_row(TALLY, [], |row| {
-        Ok(Tally { total: row.get(0)?, pending: row.get(1)?, missing: row.get(2)? })
-    })
-}
-
-/// How many apps a registry has, an older system's too.
-pub fn count(db: &Connection) -> Result<u64> {
-    db.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))
-}
-
-/// Marks every app for the take-over; part of adopting an older registry.
-pub fn mark_all_pending(db: &Connection) -> Result<usize> {
-    db.execute("UPDATE apps SET split_state = 'pending', split_detail = NULL", [])
-}
-
-/// Records how an app's take-over ended, and why.
-pub fn set_split(db: &Connection, id: i64, state: SplitState, detail: Option<&str>) -> Result<()> {
-    db.execute(
-        "UPDATE apps SET split_state = :state, split_detail = :detail WHERE id = :id",
-        named_params! { ":id": id, ":state": state.as_str(), ":detail": detail },
-    )
-    .map(drop)
-}
-
-/// Points an app at its database: the last step of the take-over.
-pub fn point(db: &Connection, id: i64, uuid: &str, generation: i64) -> Result<()> {
-    db.execute(
-        "UPDATE apps SET uuid = :uuid, generation = :generation WHERE id = :id",
-        named_params! { ":id": id, ":uuid": uuid, ":generation": generation },
-    )
-    .map(drop)
-}
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,18 @@ pub const APPLICATION_ID: i32 = 0x5348_6370;
 /// The schema, as its numbered migrations.
 pub static SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &[Migration {
-        version: 100,
-        name: "baseline",
-        sql: include_str!("../../../migrations/control/0100_baseline.sql"),
-    }],
+    migrations: &[
+        Migration {
+            version: 100,
+            name: "baseline",
+            sql: include_str!("../../../migrations/control/0100_baseline.sql"),
+        },
+        Migration {
+            version: 101,
+            name: "app life",
+            sql: include_str!("../../../migrations/control/0101_app_life.sql"),
+        },
+    ],
 };
 
 /// The final state as one readable text.

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use argon2::password_hash::rand_core::{OsRng, RngCore};
 use rusqlite::{Connection, Result};
 use streamhub_engine::meta;
 
+use crate::text::random_text;
 use crate::users;
 
 /// Meta key: the hash of the token that counts.
@@ -23,9 +23,7 @@ pub struct SetupTokenHash(String);
 impl SetupToken {
     /// A new token.
     pub fn generate() -> Self {
-        let mut bytes = [0; 32];
-        OsRng.fill_bytes(&mut bytes);
-        Self(base64url(&bytes))
+        Self(random_text())
     }
 
     /// Its hash.
@@ -63,31 +61,9 @@ impl fmt::Debug for SetupTokenHash {
     }
 }
 
-/// RFC 4648 section 5, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_usize, |word, &byte| word << 8 | usize::from(byte))
-            << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[word >> (18 - 6 * place) & 63]));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64url_as_the_rfc_has_it() {
-        for (bytes, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64url(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
-    }
 
     #[test]
     fn a_token_is_random_and_shows_neither_itself_nor_its_hash() {

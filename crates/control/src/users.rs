@@ -1,12 +1,13 @@
 //! Users and their passwords.
 
-use rusqlite::{Connection, Result, named_params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
 use streamhub_engine::time;
 
 use crate::password::PasswordHash;
+use crate::words::words;
 
-/// One user. Hashes and second factors never leave this crate.
+/// One user. Hashes and second factors are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
@@ -14,10 +15,45 @@ pub struct User {
     pub id: String,
     /// The address that it logs in with.
     pub email: Option<String>,
+    /// A name for people.
+    pub name: Option<String>,
     /// Whether every tenant is open to it.
     pub is_superadmin: bool,
-    /// `active`, or why not.
+    /// `active`, or why not; an older registry may hold other words than [`UserStatus`] has.
     pub status: String,
+    /// When it was made.
+    pub created_at: String,
+}
+
+/// A user that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The address that it will log in with.
+    pub email: String,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Its password; without one it cannot log in yet.
+    pub password: Option<PasswordHash>,
+    /// Whether every tenant is open to it.
+    pub is_superadmin: bool,
+}
+
+words! {
+    /// Whether a user may log in.
+    pub enum UserStatus {
+        /// It may.
+        Active = "active",
+        /// It may not, until an administrator says so.
+        Disabled = "disabled",
+    }
+}
+
+/// Somebody has that address already.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is already a user {email}")]
+pub struct EmailTaken {
+    /// The address, as it was asked for.
+    pub email: String,
 }
 
 /// How a password's reset ended.
@@ -36,16 +72,88 @@ pub enum Reset {
     Ambiguous,
 }
 
+const SELECT: &str = "SELECT id, email, name, is_superadmin, status, created_at FROM users";
+
+/// All users, by key.
+pub fn list(db: &Connection) -> Result<Vec<User>> {
+    db.prepare(&format!("{SELECT} ORDER BY id"))?.query_map([], read)?.collect()
+}
+
+/// The user of this key.
+pub fn get(db: &Connection, id: &str) -> Result<Option<User>> {
+    db.prepare_cached(&format!("{SELECT} WHERE id = :id"))?
+        .query_row(named_params! { ":id": id }, read)
+        .optional()
+}
+
 /// The users with this address; case does not count, in any script.
 pub fn by_email(db: &Connection, email: &str) -> Result<Vec<User>> {
-    let wanted = email.to_lowercase();
-    let mut query = db.prepare("SELECT id, email, is_superadmin, status FROM users ORDER BY id")?;
-    let users = query.query_map([], |row| {
-        Ok(User { id: row.get(0)?, email: row.get(1)?, is_superadmin: row.get(2)?, status: row.get(3)? })
-    })?;
+    let wanted = without_case(email);
+    let mut query = db.prepare(&format!("{SELECT} ORDER BY id"))?;
+    let users = query.query_map([], read)?;
     // SQLite knows the case of ASCII letters only.
-    let is_meant = |user: &User| user.email.as_ref().is_some_and(|email| email.to_lowercase() == wanted);
+    let is_meant = |user: &User| user.email.as_ref().is_some_and(|email| without_case(email) == wanted);
     users.filter(|user| user.as_ref().map_or(true, is_meant)).collect()
+}
+
+/// Makes a user, in the caller's transaction: no two have one address, whatever its case.
+pub fn create(db: &Connection, new: &NewUser) -> Result<Result<User, EmailTaken>> {
+    if !by_email(db, &new.email)?.is_empty() {
+        return Ok(Err(EmailTaken { email: new.email.clone() }));
+    }
+    db.query_row(
+        "INSERT INTO users (id, email, name, is_superadmin, password_hash, status, created_at) \
+         VALUES (:id, :email, :name, :superadmin, :hash, :status, :now) \
+         RETURNING id, email, name, is_superadmin, status, created_at",
+        named_params! {
+            ":id": format!("usr_{}", streamhub_engine::new_uuid()),
+            ":email": new.email,
+            ":name": new.name,
+            ":superadmin": new.is_superadmin,
+            ":hash": new.password.as_ref().map(PasswordHash::as_str),
+            ":status": UserStatus::Active,
+            ":now": time::now(),
+        },
+        read,
+    )
+    .map(Ok)
+}
+
+/// Lets a user log in or not; where not, its sessions end. Says whether there is such a user.
+pub fn set_status(db: &Connection, id: &str, status: UserStatus) -> Result<bool> {
+    let changed = db.execute(
+        "UPDATE users SET status = :status WHERE id = :id",
+        named_params! { ":id": id, ":status": status },
+    )?;
+    if status == UserStatus::Disabled {
+        end_sessions(db, id)?;
+    }
+    Ok(changed == 1)
+}
+
+/// Removes a user with its memberships and sessions. Says whether there was one.
+pub fn delete(db: &Connection, id: &str) -> Result<bool> {
+    db.execute("DELETE FROM sessions WHERE user_id = :id", named_params! { ":id": id })?;
+    db.execute("DELETE FROM users WHERE id = :id", named_params! { ":id": id }).map(|deleted| deleted == 1)
+}
+
+/// What is stored of a user's password, to verify one against.
+pub fn password(db: &Connection, id: &str) -> Result<Option<PasswordHash>> {
+    db.query_row("SELECT password_hash FROM users WHERE id = :id", named_params! { ":id": id }, |row| {
+        row.get::<_, Option<String>>(0)
+    })
+    .optional()
+    .map(|hash| hash.flatten().map(PasswordHash::from_registry))
+}
+
+/// Puts a better hash of the same password in the place of the one that was verified. Says whether that
+/// was still there.
+pub fn rehash(db: &Connection, id: &str, verified: &PasswordHash, better: &PasswordHash) -> Result<bool> {
+    db.execute(
+        "UPDATE users SET password_hash = :better WHERE id = :id AND password_hash = :verified",
+        named_params! { ":id": id, ":verified": verified.as_str(), ":better": better.as_str() },
+    )
+    .map(|changed| changed == 1)
 }
 
 /// Gives the user with this address a new password and ends all its sessions, in the caller's transaction.
@@ -59,10 +167,7 @@ pub fn reset_password(db: &Connection, email: &str, hash: &PasswordHash) -> Resu
         "UPDATE users SET password_hash = :hash WHERE id = :id",
         named_params! { ":hash": hash.as_str(), ":id": user.id },
     )?;
-    let sessions_ended = db.execute(
-        "UPDATE sessions SET revoked_at = :now WHERE user_id = :id AND revoked_at IS NULL",
-        named_params! { ":now": time::now(), ":id": user.id },
-    )?;
+    let sessions_ended = end_sessions(db, &user.id)?;
     Ok(Reset::Done { user, sessions_ended })
 }
 
@@ -73,4 +178,122 @@ pub fn is_set_up(db: &Connection) -> Result<bool> {
         [],
         |row| row.get(0),
     )
+}
+
+fn end_sessions(db: &Connection, id: &str) -> Result<usize> {
+    db.execute(
+        "UPDATE sessions SET revoked_at = :now WHERE user_id = :id AND revoked_at IS NULL",
+        named_params! { ":now": time::now(), ":id": id },
+    )
+}
+
+/// By way of capitals, since some have two small letters: `Σ` is `σ`, and `ς` at a word's end.
+fn without_case(text: &str) -> String {
+    text.to_uppercase().to_lowercase()
+}
+
+fn read(row: &Row<'_>) -> Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        email: row.get(1)?,
+        name: row.get(2)?,
+        is_superadmin: row.get(3)?,
+        status: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{database, tenant};
+    use crate::members::{self, Role};
+
+    fn new(email: &str) -> NewUser {
+        NewUser { email: email.to_owned(), name: None, password: None, is_superadmin: false }
+    }
+
+    fn made(db: &Connection, email: &str) -> User {
+        create(db, &new(email)).unwrap().unwrap()
+    }
+
+    fn stored(text: &str) -> PasswordHash {
+        PasswordHash::from_registry(text.to_owned())
+    }
+
+    fn open_session(db: &Connection, id: &str, user: &User) {
+        db.execute("INSERT INTO sessions (id, user_id) VALUES (?1, ?2)", [id, &user.id]).unwrap();
+    }
+
+    fn sessions(db: &Connection, condition: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM sessions WHERE {condition}");
+        db.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_address_is_given_once_in_any_case_and_script() {
+        let db = database();
+        for (first, again) in [
+            ("Anna@Example.org", "anna@example.ORG"),
+            ("BJÖRN@example.org", "björn@example.org"),
+            ("ΣΊΣΥΦΟΣ@example.org", "σίσυφοσ@example.org"),
+            ("Ольга@example.org", "ОЛЬГА@example.org"),
+        ] {
+            let user = made(&db, first);
+            assert_eq!(create(&db, &new(again)).unwrap(), Err(EmailTaken { email: again.to_owned() }));
+            assert_eq!(by_email(&db, again).unwrap(), [user]);
+        }
+        assert_eq!(list(&db).unwrap().len(), 4);
+        assert_eq!(by_email(&db, "nobody@example.org").unwrap(), []);
+    }
+
+    #[test]
+    fn a_user_is_what_it_was_made() {
+        let db = database();
+        let password = Some(stored("a hash"));
+        let user = NewUser { name: Some("Anna".to_owned()), password, is_superadmin: true, ..new("a@b.c") };
+        assert!(!is_set_up(&db).unwrap());
+        let anna = create(&db, &user).unwrap().unwrap();
+        assert!(is_set_up(&db).unwrap());
+        assert_eq!(get(&db, &anna.id).unwrap(), Some(anna.clone()));
+        assert_eq!((anna.name.as_deref(), anna.is_superadmin, &*anna.status), (Some("Anna"), true, "active"));
+        assert!(!serde_json::to_string(&anna).unwrap().contains("hash"));
+        assert_eq!(get(&db, "nobody").unwrap(), None);
+    }
+
+    #[test]
+    fn a_better_hash_replaces_only_the_one_that_was_verified() {
+        let db = database();
+        let anna = made(&db, "a@b.c").id;
+        assert_eq!(password(&db, &anna).unwrap(), None);
+        assert!(matches!(reset_password(&db, "A@b.c", &stored("one")).unwrap(), Reset::Done { .. }));
+        assert!(rehash(&db, &anna, &stored("one"), &stored("two")).unwrap());
+        // Somebody chose another password meanwhile.
+        assert!(!rehash(&db, &anna, &stored("one"), &stored("three")).unwrap());
+        assert_eq!(password(&db, &anna).unwrap(), Some(stored("two")));
+        assert_eq!(password(&db, "nobody").unwrap(), None);
+    }
+
+    #[test]
+    fn who_is_disabled_or_gone_has_no_session() {
+        let db = database();
+        let (anna, bert) = (made(&db, "a@b.c"), made(&db, "b@b.c"));
+        for user in [&anna, &bert] {
+            open_session(&db, &user.id, user);
+        }
+        assert!(set_status(&db, &anna.id, UserStatus::Active).unwrap());
+        assert_eq!(sessions(&db, "revoked_at IS NULL"), 2);
+        assert!(set_status(&db, &anna.id, UserStatus::Disabled).unwrap());
+        assert_eq!(get(&db, &anna.id).unwrap().unwrap().status, "disabled");
+        assert_eq!(sessions(&db, "revoked_at IS NULL"), 1);
+        assert!(!set_status(&db, "nobody", UserStatus::Disabled).unwrap());
+
+        let acme = tenant(&db, "acme");
+        members::add(&db, &acme, &bert.id, Role::Owner).unwrap().unwrap();
+        assert!(delete(&db, &bert.id).unwrap());
+        assert!(!delete(&db, &bert.id).unwrap());
+        assert_eq!(sessions(&db, "true"), 1);
+        assert_eq!(members::of_tenant(&db, &acme).unwrap(), []);
+        assert_eq!(made(&db, "b@b.c").email.as_deref(), Some("b@b.c"));
+    }
 }

@@ -173,6 +173,8 @@ impl Database {
     fn harden(&self) -> Result<()> {
         self.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
             .and_then(|_| self.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false))
+            // Without it SQLite looks at a parameter of LIMIT, and compiles the statement anew at every use.
+            .and_then(|_| self.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true))
             .and_then(|_| self.execute_batch("PRAGMA cell_size_check = ON"))
             .of(&self.path)
     }
@@ -249,6 +251,16 @@ mod tests {
         assert_eq!(pragma("auto_vacuum"), 2);
         assert_eq!(pragma("trusted_schema"), 0);
         assert_eq!(pragma("busy_timeout"), 5000);
+    }
+
+    #[test]
+    fn a_statement_with_a_limit_is_compiled_once() {
+        let db = Database::scratch(None).unwrap();
+        let mut statement = db.prepare("SELECT 1 LIMIT ?1 OFFSET ?2").unwrap();
+        for limit in 1..4 {
+            assert!(statement.exists([limit, 0]).unwrap());
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
     }
 
     #[test]

@@ -121,6 +121,21 @@ pub enum Unfit {
     /// A rollback journal that some other program left half done.
     #[error("an interrupted transaction's journal lies beside it")]
     HotJournal,
+    /// A `-wal` that was not checkpointed: the file alone lacks what is in it.
+    #[error("its -wal lies beside it, with content that the file alone lacks")]
+    WalBeside,
+    /// A seal that cannot be read.
+    #[error("it is not a seal: {detail}")]
+    BadSeal {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Another file than the one that its seal speaks of.
+    #[error("it is not what was sealed: {detail}")]
+    NotAsSealed {
+        /// What the seal says and what was found.
+        detail: String,
+    },
     /// Another process has it open.
     #[error("another process has it open ({})", Holder(*.pid))]
     Held {
@@ -172,6 +187,8 @@ pub enum Fault {
     ReadOnly,
     /// A row breaks a constraint.
     Constraint,
+    /// A statement was stopped, because it took too long.
+    Interrupted,
     /// Anything else.
     Other,
 }
@@ -192,6 +209,7 @@ impl Fault {
             (Code::CannotOpen, _) => Self::CannotOpen,
             (Code::ReadOnly, _) => Self::ReadOnly,
             (Code::ConstraintViolation, _) => Self::Constraint,
+            (Code::OperationInterrupted, _) => Self::Interrupted,
             _ => Self::Other,
         }
     }
@@ -219,6 +237,7 @@ impl fmt::Display for Fault {
             Self::CannotOpen => "cannot be opened",
             Self::ReadOnly => "cannot be written",
             Self::Constraint => "a row breaks a constraint",
+            Self::Interrupted => "it was stopped",
             Self::Other => "SQLite refused",
         })
     }
@@ -261,8 +280,35 @@ impl Error {
                     "check that it exists, that this user may read and write it, that its disk has room for a -wal beside it, and that file descriptors are left (ulimit -n)"
                 }
                 Fault::ReadOnly => "make the file and its disk writable for this user",
-                Fault::Constraint | Fault::Other => "see the reason; nothing was changed",
+                Fault::Constraint | Fault::Interrupted | Fault::Other => {
+                    "see the reason; nothing was changed"
+                }
             },
+        }
+    }
+
+    /// The same error once more, for each of several callers that one failure concerns.
+    pub(crate) fn duplicate(&self) -> Self {
+        let path = self.path().to_owned();
+        match self {
+            Self::Io { operation, source, .. } => Self::Io {
+                path,
+                operation,
+                source: source.raw_os_error().map_or_else(
+                    || io::Error::new(source.kind(), source.to_string()),
+                    io::Error::from_raw_os_error,
+                ),
+            },
+            Self::Sqlite { source, .. } => Self::Sqlite {
+                path,
+                source: match source {
+                    rusqlite::Error::SqliteFailure(code, text) => {
+                        rusqlite::Error::SqliteFailure(*code, text.clone())
+                    }
+                    other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
+                },
+            },
+            Self::Unfit { unfit, .. } => Self::Unfit { path, unfit: unfit.clone() },
         }
     }
 
@@ -289,6 +335,11 @@ impl Unfit {
             Self::HoldsCode { .. } => "drop it with sqlite3 after a look, then try again",
             Self::HotJournal => {
                 "let the program that wrote it finish, or open it once with sqlite3 so that it is rolled back"
+            }
+            Self::WalBeside => "seal it where it is in use, then copy it again",
+            Self::BadSeal { .. } => "restore the seal, or remove it to go on without one",
+            Self::NotAsSealed { .. } => {
+                "copy it again from a sealed source, or take it unsealed after a full check"
             }
             Self::Held { .. } => "stop that process, then try again",
             Self::OpenHere => "close the connection first",

@@ -26,10 +26,7 @@ pub fn install_new(staged: &Unopened, target: &Path, trash: &Path) -> Result<Ins
         let detail = "a staged database is not in WAL mode".to_owned();
         return Err(Error::unfit(staged.path(), Unfit::Mismatch { detail }));
     }
-    if staged.sidecar_len("-wal")? > 0 || staged.sidecar_len("-journal")? > 0 {
-        let detail = "a staged database was not closed cleanly".to_owned();
-        return Err(Error::unfit(staged.path(), Unfit::Mismatch { detail }));
-    }
+    staged.require_whole()?;
     if durable::exists(target)? {
         return Err(Error::unfit(target, Unfit::Exists));
     }

@@ -7,9 +7,11 @@
 //! A file passes through these modules in this order: [`data_dir`] names it, [`filesystem`] and
 //! [`lock`] decide whether it may be used at all, [`unopened`] looks at it without opening it,
 //! [`judge`] says whose it is, [`connect`] opens it, [`migrate`] brings its schema up to date,
-//! [`snapshot`] copies it and [`install`] puts a copy into its place.
+//! [`snapshot`] copies it and [`install`] puts a copy into its place. While it is in service, [`live`]
+//! reads and writes it and [`cache`] decides which of many files are open.
 
 pub mod app_id;
+pub mod cache;
 pub mod connect;
 pub mod data_dir;
 pub mod database_url;
@@ -19,15 +21,21 @@ pub mod filesystem;
 pub mod header;
 pub mod install;
 pub mod judge;
+pub mod live;
 pub mod lock;
+pub mod media;
 pub mod meta;
 pub mod migrate;
 pub mod names;
+pub mod observe;
 pub mod reshape;
+pub mod seal;
 pub mod snapshot;
+mod sync;
 pub mod time;
 pub mod tx;
 pub mod unopened;
+pub mod words;
 
 pub use app_id::AppId;
 pub use connect::Database;

@@ -4,9 +4,14 @@
 //! `YYYY-MM-DD HH:MM:SS`, and stays as it is; every comparison, order and cursor goes through one
 //! SQL expression that makes the two spellings one, [`normalised!`](crate::normalised).
 
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use rusqlite::types::{ToSql, ToSqlOutput};
+use serde::{Deserialize, Serialize};
 
 /// The time as `2026-11-21T03:54:52.423Z`.
 pub fn now() -> String {
@@ -20,6 +25,70 @@ pub fn of_file(time: SystemTime) -> Option<String> {
 
 fn written(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// A point in time that a caller gave, in the form that this program writes.
+///
+/// It is read from RFC 3339 with any offset, from the older spelling `2026-11-21 03:54:52`, and from a
+/// day alone; without an offset it is UTC. What is finer than a millisecond is cut off.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Moment(String);
+
+/// A text that is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no time; write it like 2026-11-21T03:54:52Z")]
+pub struct NotAMoment {
+    /// The text.
+    pub text: String,
+}
+
+impl Moment {
+    /// The present.
+    pub fn now() -> Self {
+        Self(now())
+    }
+
+    /// As `2026-11-21T03:54:52.423Z`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Moment {
+    type Err = NotAMoment;
+
+    fn from_str(text: &str) -> Result<Self, NotAMoment> {
+        let parsed = text
+            .parse::<Timestamp>()
+            .or_else(|_| text.parse::<DateTime>()?.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()));
+        // Years of more than four digits would not sort as text.
+        parsed
+            .map(|time| Self(written(time)))
+            .ok()
+            .filter(|moment| moment.0.len() == now().len() && !moment.0.starts_with('-'))
+            .ok_or_else(|| NotAMoment { text: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Moment {
+    type Error = NotAMoment;
+
+    fn try_from(text: String) -> Result<Self, NotAMoment> {
+        text.parse()
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        moment.0
+    }
+}
+
+impl ToSql for Moment {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.as_str().into())
+    }
 }
 
 /// The time as part of a file name, `2026-11-21T03-54-52-423Z`: sortable and without a colon.
@@ -65,6 +134,30 @@ mod tests {
         assert_eq!(one("2026-01-01T02:00:00+02:00"), "2026-01-01T00:00:00.000Z");
         assert_eq!(one("now"), "now");
         assert_eq!(one("2026-nonsense"), "2026-nonsense");
+    }
+
+    #[test]
+    fn a_moment_is_what_sql_makes_of_the_same_text() {
+        let db = Connection::open_in_memory().unwrap();
+        let sql = concat!("SELECT ", normalised!("t"), " FROM (SELECT ?1 AS t)");
+        for text in [
+            "2026-11-21 03:54:52",
+            "2026-11-21T03:54:52",
+            "2026-11-21T03:54:52Z",
+            "2026-11-21T03:54:52.250Z",
+            "2026-11-21T05:54:52.250+02:00",
+            "2026-11-21",
+            "0001-01-01T00:00:00Z",
+            "9999-12-30T23:59:59.999Z",
+        ] {
+            let normal: String = db.query_row(sql, [text], |row| row.get(0)).unwrap();
+            assert_eq!(text.parse::<super::Moment>().unwrap().as_str(), normal, "{text}");
+        }
+        for text in ["", "now", "2026", "2026-02-30", "2026-13-01", "03:54", "+012026-01-01", "-000001-01-01"]
+        {
+            assert!(text.parse::<super::Moment>().is_err(), "{text}");
+        }
+        assert_eq!(super::Moment::now().as_str().len(), 24);
     }
 
     #[test]

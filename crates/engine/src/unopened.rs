@@ -173,6 +173,26 @@ impl Unopened {
         }
     }
 
+    /// Refuses a file whose bytes alone are not its content: one beside a `-wal` or journal that
+    /// holds anything.
+    pub fn require_whole(&self) -> Result<()> {
+        for (ending, unfit) in [("-wal", Unfit::WalBeside), ("-journal", Unfit::HotJournal)] {
+            if self.sidecar_len(ending)? > 0 {
+                return Err(Error::unfit(&self.path, unfit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `read` have all bytes of the file, from the first on; refuses one that is not
+    /// [whole](Self::require_whole).
+    pub fn with_content<T>(&self, read: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> Result<T> {
+        self.require_whole()?;
+        durable::open_existing(&self.path)
+            .and_then(|mut file| read(&mut file))
+            .at(&self.path, "read the file")
+    }
+
     /// Makes the file's content durable.
     pub fn sync(&self) -> Result<()> {
         File::open(&self.path).and_then(|file| file.sync_all()).at(&self.path, "sync the file")

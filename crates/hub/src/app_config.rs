@@ -2,12 +2,15 @@
 //!
 //! The file is kept as the tree that it is, so that keys of other programs survive a rewrite; a
 //! table says which keys are known and of what type. Values of secrets stay in here: what is shown
-//! is [`AppConfig::masked`]. Writing is not done here.
+//! is [`AppConfig::masked`]. What a change does to the tree is in `patch`.
+
+mod patch;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
+use streamhub_engine::{AppId, durable};
 
 use crate::secrets::{MASK, mask_url};
 use crate::yaml::{self, YamlError};
@@ -61,7 +64,19 @@ pub enum AppConfigError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A change that is not an object.
+    #[error("a change of the configuration must be an object of keys and values")]
+    NotAPatch,
+    /// A change that would store `***` instead of a secret.
+    #[error("{key} would become {MASK}, which is how a secret is shown")]
+    Masked {
+        /// The key, such as `callbacks.secret`.
+        key: String,
+    },
 }
+
+/// What the file is called in messages about a content that is not in it yet.
+const FILE: &str = "config.yaml";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -107,6 +122,12 @@ const KNOWN: &[(Kind, &[&str])] = &[
 ];
 
 impl AppConfig {
+    /// The configuration of an app of which nothing is known but its name.
+    pub fn empty(name: &AppId) -> Self {
+        let tree = Mapping::from_iter([("name".into(), name.as_str().into())]);
+        Self { tree, durability: Durability::Full }
+    }
+
     /// Reads the file at `path`, or says everything that is wrong with it. An empty file is an error,
     /// because an interrupted write looks like that.
     pub fn read(path: &Path) -> Result<Self, Vec<AppConfigError>> {
@@ -116,6 +137,37 @@ impl AppConfig {
     /// Reads `text`, which came from `path`.
     pub fn from_text(text: &str, path: &Path) -> Result<Self, Vec<AppConfigError>> {
         Self::of(yaml::from_str(text, path).map_err(|error| vec![error.into()])?, path)
+    }
+
+    /// This configuration after `patch`, a JSON merge patch (RFC 7396): an object is merged key by key,
+    /// `null` removes a key, anything else replaces what was there. Or everything that is wrong with
+    /// the outcome, which is judged as a file with that content would be.
+    ///
+    /// A value that is exactly what [`masked`](Self::masked) shows at that place leaves what is
+    /// stored, so that a caller may hand back what it was shown; anywhere else the mask is refused.
+    pub fn patched(&self, patch: &Json) -> Result<Self, Vec<AppConfigError>> {
+        let changed = Self { tree: patch::apply(&self.tree, patch)?, durability: self.durability };
+        Self::from_text(&changed.to_text(), Path::new(FILE))
+    }
+
+    /// Writes the file at `path`: whatever happens, it holds all of the old or all of the new content.
+    ///
+    /// Keys keep their order, but comments cannot be kept. So a text that a person wrote is first put
+    /// beside the file as `config.yaml.bak`; one that this function wrote is simply replaced. Two
+    /// writers at once are for the caller to prevent.
+    pub fn write(&self, path: &Path) -> streamhub_engine::Result<()> {
+        if durable::exists(path)? {
+            let old = durable::read_capped(path, yaml::SIZE_CAP)?;
+            let own = Self::from_text(&String::from_utf8_lossy(&old), path).map(|old| old.to_text());
+            if own.map_or(true, |own| own.as_bytes() != old) {
+                durable::write(&path.with_added_extension("bak"), &old)?;
+            }
+        }
+        durable::write(path, self.to_text().as_bytes())
+    }
+
+    fn to_text(&self) -> String {
+        serde_yaml::to_string(&self.tree).expect("what was YAML can be written as YAML")
     }
 
     fn of(content: Yaml, path: &Path) -> Result<Self, Vec<AppConfigError>> {
@@ -198,6 +250,10 @@ impl AppConfigError {
                 Some("restore the file from a backup, or write `name: APP` into it".to_owned())
             }
             Self::BadValue { key, .. } => Some(format!("correct {key}, or remove it")),
+            Self::NotAPatch => Some("send the keys to change: {\"display_name\": \"My app\"}".to_owned()),
+            Self::Masked { key } => {
+                Some(format!("give {key} in full, or leave it out to keep what is stored"))
+            }
         }
     }
 }
@@ -280,11 +336,15 @@ fn is_secret(key: &str) -> bool {
 fn mask_mapping(tree: &Mapping) -> Json {
     let entries = tree.iter().map(|(key, value)| {
         let key = key_text(key);
-        let is_set = !value.is_null() && value.as_str() != Some("");
-        let shown = if is_set && is_secret(&key) { MASK.into() } else { mask_value(value) };
+        let shown = mask_entry(&key, value);
         (key, shown)
     });
     Json::Object(entries.collect())
+}
+
+fn mask_entry(key: &str, value: &Yaml) -> Json {
+    let is_set = !value.is_null() && value.as_str() != Some("");
+    if is_set && is_secret(key) { MASK.into() } else { mask_value(value) }
 }
 
 fn mask_value(value: &Yaml) -> Json {
@@ -297,87 +357,4 @@ fn mask_value(value: &Yaml) -> Json {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const EXAMPLE: &str = "\
-name: demo
-recording: {enabled: true, local_dir: recordings, split_minutes: 0}
-s3: {bucket: '', access_key_env: S3_KEY, secret_key_env: S3_SECRET, signing_key: k1}
-webrtc: {layers: [{name: high, height: 720}, {name: low, height: 240}]}
-transcoding: {vod_renditions: [{height: 480}]}
-callbacks: {url: 'https://u:hunter2@h/x', secret: hunter2}
-mqtt: {password_env: '', events: [all], broker_password: hunter2}
-durability: normal
-";
-
-    fn parsed(text: &str) -> Result<AppConfig, AppConfigError> {
-        AppConfig::from_text(text, Path::new("config.yaml")).map_err(|mut wrong| wrong.remove(0))
-    }
-
-    #[test]
-    fn secrets_are_masked_and_references_listed() {
-        let config = parsed(EXAMPLE).unwrap();
-        let masked = config.masked();
-        assert_eq!(masked["callbacks"], json!({"url": "https://u:***@h/x", "secret": "***"}));
-        assert_eq!(masked["s3"]["signing_key"], "***");
-        assert_eq!(masked["s3"]["secret_key_env"], "S3_SECRET");
-        assert_eq!(masked["webrtc"]["layers"][1]["height"], 240);
-        assert!(!format!("{config:?}").contains("hunter2"));
-        let refs: Vec<_> = config.secret_refs().into_iter().map(|it| (it.key, it.name)).collect();
-        let expected = [("s3.access_key_env", "S3_KEY"), ("s3.secret_key_env", "S3_SECRET")];
-        assert_eq!(refs, expected.map(|(key, name)| (key.to_owned(), name.to_owned())));
-        // A secret that is not set is shown as such, and a section is hidden whole.
-        let masked = parsed("callbacks: {secret: ''}\nx: {api_key: {a: hunter2}}").unwrap().masked();
-        assert_eq!(masked, json!({"callbacks": {"secret": ""}, "x": {"api_key": "***"}}));
-    }
-
-    #[test]
-    fn unknown_keys_are_kept_and_named() {
-        assert_eq!(parsed(EXAMPLE).unwrap().unknown_keys(), ["s3.signing_key", "mqtt.broker_password"]);
-        let config = parsed(
-            "a: {b: 1}\nrecording.enabled: x\nwebrtc: {layers: [{fps: 1}, {fps: 2}], x: 1}\n2: y\nrtmp: {enabled: false}",
-        )
-        .unwrap();
-        let unknown = ["a", "\"recording.enabled\"", "webrtc.layers[].fps", "webrtc.x", "2"];
-        assert_eq!(config.unknown_keys(), unknown);
-        assert!(parsed("callbacks: {secret_env: NAME}").unwrap().unknown_keys().is_empty());
-        assert_eq!(config.masked()["a"], json!({"b": 1}));
-    }
-
-    #[test]
-    fn durability_is_full_unless_it_says_otherwise() {
-        assert_eq!(parsed(EXAMPLE).unwrap().durability(), Durability::Normal);
-        for text in ["name: a", "durability: full", "durability:"] {
-            assert_eq!(parsed(text).unwrap().durability(), Durability::Full);
-        }
-    }
-
-    #[test]
-    fn wrong_types_are_named_without_the_value() {
-        for (text, key) in [
-            ("name: 24", "name"),
-            ("recording: {enabled: 'hunter2'}", "recording.enabled"),
-            ("recording: hunter2", "recording"),
-            ("recording: {split_minutes: -1}", "recording.split_minutes"),
-            ("latency_alert: {threshold_ms: .inf}", "latency_alert.threshold_ms"),
-            ("callbacks: {secret: [hunter2]}", "callbacks.secret"),
-            ("mqtt: {events: [1]}", "mqtt.events"),
-            ("webrtc: {layers: [{height: hunter2}]}", "webrtc.layers[].height"),
-            ("webrtc: {layers: {}}", "webrtc.layers"),
-            ("durability: hunter2", "durability"),
-        ] {
-            let error = parsed(text).unwrap_err();
-            assert!(error.to_string().starts_with(&format!("config.yaml: {key} must be ")), "{error}");
-            assert!(!format!("{error} {error:?} {:?}", error.way_out()).contains("hunter2"));
-        }
-        for text in ["", "- a", "text", "# a comment"] {
-            assert!(matches!(parsed(text), Err(AppConfigError::NotAMapping { .. })), "{text:?}");
-        }
-        let missing = AppConfig::read(Path::new("no/such/config.yaml")).unwrap_err();
-        assert!(matches!(missing[..], [AppConfigError::Yaml(_)]));
-        let text = "name: 1\nrecording: {enabled: 2}\nmqtt: 3";
-        assert_eq!(AppConfig::from_text(text, Path::new("config.yaml")).unwrap_err().len(), 3);
-    }
-}
+mod tests;

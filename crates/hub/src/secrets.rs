@@ -1,7 +1,7 @@
 //! The credentials that an app's configuration refers to by name: `secrets.json` and the environment.
 //!
 //! A file that cannot be read is an error and never an empty set, because the next write would make
-//! the emptiness real. No message and no `Debug` output shows a value. Writing is not done here.
+//! the emptiness real. No message and no `Debug` output shows a value.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use streamhub_engine::Error;
-use streamhub_engine::durable::read_capped;
+use streamhub_engine::durable;
 
 /// The most bytes that `secrets.json` may hold.
 pub const SIZE_CAP: u64 = 1024 * 1024;
@@ -29,6 +29,8 @@ pub struct Secret(String);
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     values: BTreeMap<String, Secret>,
+    /// What the file held when it was read; only that may be replaced.
+    stored: BTreeMap<String, Secret>,
 }
 
 /// Why `secrets.json` cannot be used.
@@ -74,12 +76,30 @@ pub enum SecretsError {
         /// The secret's name.
         name: String,
     },
+    /// A name that no variable of the environment could have.
+    #[error("{name:?} cannot name a secret: letters, digits and '_', beginning with no digit")]
+    BadName {
+        /// The name, shortened where it is long.
+        name: String,
+    },
+    /// The secrets would not fit into a file of [`SIZE_CAP`] bytes.
+    #[error("{}: it would be larger than {SIZE_CAP} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else changed the file since it was read.
+    #[error("{}: it was changed since it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Secrets {
     /// Reads the file at `path`. A missing file holds no secrets; anything else that keeps it from being read is an error.
     pub fn read(path: &Path) -> Result<Self, SecretsError> {
-        match read_capped(path, SIZE_CAP) {
+        match durable::read_capped(path, SIZE_CAP) {
             Ok(content) => Self::from_slice(&content, path),
             Err(Error::Io { source, .. })
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -112,7 +132,7 @@ impl Secrets {
                 other => return Err(SecretsError::NotAText { path: path(), name, found: kind(&other) }),
             };
         }
-        Ok(Self { values })
+        Ok(Self { stored: values.clone(), values })
     }
 
     /// The secret called `name`: from the process environment, else from the file.
@@ -129,6 +149,44 @@ impl Secrets {
     /// The names in the file, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
+    }
+
+    /// Gives the secret called `name` this value. It is stored by [`write`](Self::write).
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SecretsError> {
+        let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        let fits = name.bytes().next().is_some_and(first)
+            && name.bytes().all(|byte| first(byte) || byte.is_ascii_digit());
+        if !fits {
+            return Err(SecretsError::BadName { name: name.chars().take(64).collect() });
+        }
+        self.values.insert(name.to_owned(), Secret(value.to_owned()));
+        Ok(())
+    }
+
+    /// Forgets the secret called `name`, and answers whether there was one. Any name can be removed,
+    /// whoever put it there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.values.remove(name).is_some()
+    }
+
+    /// Writes the file at `path`: whatever happens, it holds all of the old or all of the new content.
+    ///
+    /// Refuses, and leaves the file as it is, where that cannot be read or does not hold what these
+    /// secrets were read from, so that no value of somebody else is lost.
+    pub fn write(&mut self, path: &Path) -> Result<(), SecretsError> {
+        if Self::read(path)?.values != self.stored {
+            return Err(SecretsError::Changed { path: path.to_owned() });
+        }
+        let entries: BTreeMap<_, _> =
+            self.values.iter().map(|(name, value)| (name, value.reveal())).collect();
+        let mut text = serde_json::to_vec_pretty(&entries).expect("texts can be written as JSON");
+        text.push(b'\n');
+        if text.len() as u64 > SIZE_CAP {
+            return Err(SecretsError::TooLarge { path: path.to_owned() });
+        }
+        durable::write(path, &text)?;
+        self.stored.clone_from(&self.values);
+        Ok(())
     }
 }
 
@@ -162,6 +220,9 @@ impl SecretsError {
                 "write one flat object of texts: {\"NAME\": \"value\"}"
             }
             Self::Duplicate { .. } => "keep the one that is right",
+            Self::BadName { .. } => "choose a name such as DEMO_S3_SECRET",
+            Self::TooLarge { .. } => "remove secrets that no app refers to",
+            Self::Changed { .. } => "try again; nothing was written",
         }))
     }
 }
@@ -280,6 +341,73 @@ mod tests {
         assert!(Secrets::read(&path).is_err());
         std::fs::write(&path, "{\"A\": \"x\"}").unwrap();
         assert_eq!(Secrets::read(&path).unwrap().names().count(), 1);
+    }
+
+    /// The older system's next write wiped what it could not read.
+    #[test]
+    fn d12_what_cannot_be_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secrets.json");
+        std::fs::write(&path, "{\"A\": \"one\"}").unwrap();
+        let mut read = Secrets::read(&path).unwrap();
+        read.set("B", "two").unwrap();
+        for content in ["", "{", "{\"A\": \"one\"", "{\"A\": 1}", "{\"A\": \"one\", \"A\": \"one\"}"] {
+            std::fs::write(&path, content).unwrap();
+            assert!(read.write(&path).is_err(), "{content}");
+            assert!(Secrets::default().write(&path).is_err(), "{content}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        // Nor is what somebody else wrote meanwhile, or a file that nobody read, or removed.
+        for content in ["{\"A\": \"other\"}", "{\"A\": \"one\", \"C\": \"three\"}"] {
+            std::fs::write(&path, content).unwrap();
+            for mut secrets in [read.clone(), Secrets::default()] {
+                assert!(matches!(secrets.write(&path), Err(SecretsError::Changed { .. })), "{content}");
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(read.write(&path), Err(SecretsError::Changed { .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_set_is_private_and_whole_on_the_disk() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secrets.json");
+        let mut secrets = Secrets::read(&path).unwrap();
+        secrets.set("B", "two \"\u{1}\"").unwrap();
+        secrets.set("_a1", "").unwrap();
+        secrets.write(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // The file is replaced and never written into: another name of it keeps its content.
+        let before = dir.path().join("before");
+        std::fs::hard_link(&path, &before).unwrap();
+        assert!(secrets.remove("B") && !secrets.remove("B"));
+        secrets.set("C", "three").unwrap();
+        secrets.write(&path).unwrap();
+        let found = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+        assert_eq!(found(&before), serde_json::json!({"B": "two \"\u{1}\"", "_a1": ""}));
+        assert_eq!(found(&path), serde_json::json!({"C": "three", "_a1": ""}));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "a staged file was left behind");
+
+        secrets.set("D", &"x".repeat(1 << 20)).unwrap();
+        assert!(matches!(secrets.write(&path), Err(SecretsError::TooLarge { .. })));
+        assert_eq!(Secrets::read(&path).unwrap().names().collect::<Vec<_>>(), ["C", "_a1"]);
+    }
+
+    #[test]
+    fn names_are_those_of_variables() {
+        let mut secrets = Secrets::default();
+        for name in ["", "1A", "A-B", "A B", "A=B", "A\0", "Ä", "a.b"] {
+            assert!(matches!(secrets.set(name, "x"), Err(SecretsError::BadName { .. })), "{name:?}");
+        }
+        for name in ["A", "_", "DEMO_S3_SECRET_2", "lower"] {
+            secrets.set(name, "x").unwrap();
+        }
+        // A name that is in the file already may be any, and can be removed.
+        let mut secrets = parsed("{\"a.b\": \"x\"}").unwrap();
+        assert!(secrets.remove("a.b"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use streamhub_appstore::Identity;
 use streamhub_appstore::schema::{APPLICATION_ID, SCHEMA};
 use streamhub_control::Control;
-use streamhub_control::apps::{self, App, SplitState};
+use streamhub_control::apps::{self, App, AppState, SplitState};
 use streamhub_engine::judge::{self, Check};
 use streamhub_engine::{AppId, Error, Unfit, durable};
 
@@ -57,7 +57,7 @@ fn round(ward: &mut Ward<'_>, app: &App, by_uuid: &HashMap<&str, &App>) -> Resul
             return Ok(());
         }
         Ok(false) => {
-            if app.state == "active" {
+            if app.state == AppState::Active {
                 let reason = "the app is registered, and its directory is not there";
                 ward.add(Problem::Missing, name, place.dir(), reason, MOUNTED);
             }
@@ -71,7 +71,7 @@ fn round(ward: &mut Ward<'_>, app: &App, by_uuid: &HashMap<&str, &App>) -> Resul
         if let Err(error) = database(ward, app, &path, by_uuid) {
             ward.refused(name, &error);
         }
-    } else if app.state == "active" && matches!(app.split_state, None | Some(SplitState::Done)) {
+    } else if app.state == AppState::Active && matches!(app.split_state, None | Some(SplitState::Done)) {
         let reason = "the app is registered, and its database is not there";
         ward.add(Problem::Missing, name, &path, reason, MOUNTED);
     }

@@ -1,0 +1,61 @@
+//! What can go wrong with a row, and the way out.
+
+/// The result of an operation on rows.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A failed operation on an app database's rows. The caller's transaction or savepoint is to be rolled back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// `SQLite` refused or failed.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// A value that the caller gave is not acceptable.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The column or parameter.
+        field: &'static str,
+        /// What is wrong with it, and what would be right. Never the value of a secret.
+        reason: String,
+    },
+    /// Something of this name is there already.
+    #[error("{noun} {name:?} is already there")]
+    Exists {
+        /// What it is: `active stream`, `ingress`.
+        noun: &'static str,
+        /// Its name or number.
+        name: String,
+    },
+    /// Nothing of this name is there.
+    #[error("there is no {noun} {name:?}")]
+    NotFound {
+        /// What was looked for: `stream`, `vod`, `ingress`.
+        noun: &'static str,
+        /// Its name or number.
+        name: String,
+    },
+}
+
+impl StoreError {
+    /// What a person can do about it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "nothing was changed; see the reason and the app's health",
+            Self::Invalid { .. } => "correct the value; nothing was changed",
+            Self::Exists { .. } => "end or delete that one first, or choose another name",
+            Self::NotFound { .. } => "check the spelling; it may have been deleted meanwhile",
+        }
+    }
+
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+
+    pub(crate) fn exists(noun: &'static str, name: &(impl ToString + ?Sized)) -> Self {
+        Self::Exists { noun, name: name.to_string() }
+    }
+
+    pub(crate) fn not_found(noun: &'static str, name: &(impl ToString + ?Sized)) -> Self {
+        Self::NotFound { noun, name: name.to_string() }
+    }
+}

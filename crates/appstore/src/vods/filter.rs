@@ -1,0 +1,257 @@
+//! Which recordings are listed, and in which order.
+
+use streamhub_engine::time::Moment;
+use streamhub_engine::{normalised, words};
+
+use crate::page::{Page, Query};
+use crate::vods::Status;
+
+/// Which recordings are listed; the default is the latest 200.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VodFilter {
+    /// Only those of this room.
+    pub room: Option<String>,
+    /// Only those that are this far.
+    pub status: Option<Status>,
+    /// Only those that began then or later.
+    pub since: Option<Moment>,
+    /// Only those that began then or earlier.
+    pub until: Option<Moment>,
+    /// What they are ordered by; the number decides between equals, in the same direction.
+    pub order: Order,
+    /// In which direction.
+    pub dir: Dir,
+    /// Which part of them.
+    pub page: Page,
+}
+
+words! {
+    /// What recordings are ordered by. Those without a value come where the smallest would.
+    #[derive(Default)]
+    pub enum Order {
+        /// When they began.
+        #[default]
+        StartedAt = "started_at",
+        /// Their size.
+        SizeBytes = "size_bytes",
+        /// Their number.
+        Id = "id",
+    }
+}
+
+words! {
+    /// A direction.
+    #[derive(Default)]
+    pub enum Dir {
+        /// The smallest first.
+        Asc = "asc",
+        /// The largest first.
+        #[default]
+        Desc = "desc",
+    }
+}
+
+impl VodFilter {
+    pub(crate) fn query(&self, columns: &'static str) -> Query<'_> {
+        let dir = self.dir;
+        let order = match self.order {
+            Order::StartedAt => format!("{} {dir}, id {dir}", normalised!("started_at")),
+            Order::SizeBytes => format!("size_bytes {dir}, id {dir}"),
+            Order::Id => format!("id {dir}"),
+        };
+        Query::new("vods", columns, order, self.page)
+            .filter("room = ?", self.room.as_ref())
+            .filter("status = ?", self.status.as_ref())
+            .filter(concat!(normalised!("started_at"), " >= ?"), self.since.as_ref())
+            .filter(concat!(normalised!("started_at"), " <= ?"), self.until.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use proptest::prelude::*;
+    use streamhub_engine::WriteTx;
+
+    use super::*;
+    use crate::testing::{database, plan};
+    use crate::vods::{self, Vod};
+
+    /// A row as an older program may have written it: its times in either spelling, or none.
+    #[derive(Clone, Debug)]
+    struct Written {
+        room: Option<String>,
+        status: Status,
+        minute: Option<u8>,
+        is_older_spelling: bool,
+        size: Option<i64>,
+    }
+
+    fn moment(minute: u8) -> Moment {
+        format!("2026-01-01T00:{minute:02}:00Z").parse().unwrap()
+    }
+
+    fn word<T: Copy + std::fmt::Debug>(all: &'static [T]) -> impl Strategy<Value = T> {
+        prop::sample::select(all)
+    }
+
+    fn room() -> impl Strategy<Value = String> {
+        prop::sample::select(["lobby", "Lobby", ""].as_slice()).prop_map(str::to_owned)
+    }
+
+    fn written() -> impl Strategy<Value = Written> {
+        let room = prop::option::of(room());
+        let minute = prop::option::weighted(0.8, 0..6_u8);
+        (room, word(Status::ALL), minute, any::<bool>(), prop::option::of(0..3_i64)).prop_map(
+            |(room, status, minute, is_older_spelling, size)| Written {
+                room,
+                status,
+                minute,
+                is_older_spelling,
+                size,
+            },
+        )
+    }
+
+    fn filter() -> impl Strategy<Value = VodFilter> {
+        let bound = || prop::option::of((0..6_u8).prop_map(moment));
+        let page =
+            prop_oneof![Just(Page::ALL), (1..8_u32, 0..8_u32).prop_map(|(l, o)| Page::new(l, o).unwrap())];
+        (
+            prop::option::of(room()),
+            prop::option::of(word(Status::ALL)),
+            bound(),
+            bound(),
+            word(Order::ALL),
+            word(Dir::ALL),
+            page,
+        )
+            .prop_map(|(room, status, since, until, order, dir, page)| VodFilter {
+                room,
+                status,
+                since,
+                until,
+                order,
+                dir,
+                page,
+            })
+    }
+
+    /// What a filter finds, without SQL.
+    fn model(rows: &[Written], filter: &VodFilter) -> (Vec<i64>, usize) {
+        let mut found: Vec<(i64, &Written)> = (1..)
+            .zip(rows)
+            .filter(|(_, row)| filter.room.is_none() || filter.room == row.room)
+            .filter(|(_, row)| filter.status.is_none_or(|status| status == row.status))
+            .filter(|(_, row)| {
+                filter.since.as_ref().is_none_or(|since| row.minute.is_some_and(|m| moment(m) >= *since))
+            })
+            .filter(|(_, row)| {
+                filter.until.as_ref().is_none_or(|until| row.minute.is_some_and(|m| moment(m) <= *until))
+            })
+            .collect();
+        found.sort_by(|(id, row), (other_id, other)| {
+            let by_value = match filter.order {
+                Order::StartedAt => row.minute.cmp(&other.minute),
+                Order::SizeBytes => row.size.cmp(&other.size),
+                Order::Id => Ordering::Equal,
+            };
+            let ascending = by_value.then(id.cmp(other_id));
+            if filter.dir == Dir::Asc { ascending } else { ascending.reverse() }
+        });
+        let total = found.len();
+        let ids = found.into_iter().map(|(id, _)| id).skip(filter.page.offset() as usize);
+        (ids.take(filter.page.limit().map_or(usize::MAX, |limit| limit as usize)).collect(), total)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn a_filter_finds_what_the_model_finds(
+            rows in prop::collection::vec(written(), 0..24),
+            filters in prop::collection::vec(filter(), 1..8),
+        ) {
+            let db = database();
+            for row in &rows {
+                let started_at = row.minute.map(|minute| if row.is_older_spelling {
+                    format!("2026-01-01 00:{minute:02}:00")
+                } else {
+                    moment(minute).as_str().to_owned()
+                });
+                db.prepare_cached(
+                    "INSERT INTO vods (app_id, name, room, status, started_at, size_bytes) \
+                     VALUES (1, 'x', ?1, ?2, ?3, ?4)",
+                ).unwrap().execute((&row.room, row.status, started_at, row.size)).unwrap();
+            }
+            let tx = WriteTx::within(&db);
+            for filter in &filters {
+                let (ids, total) = model(&rows, filter);
+                let listed = vods::list(&tx, filter).unwrap();
+                prop_assert_eq!(listed.data.iter().map(|vod| vod.id).collect::<Vec<_>>(), ids);
+                prop_assert_eq!(listed.total, total as u64);
+                prop_assert_eq!(vods::count(&tx, filter).unwrap(), total as u64);
+                prop_assert_eq!(vods::page(&tx, filter).unwrap(), listed.data);
+            }
+        }
+
+        #[test]
+        fn pages_in_a_row_are_the_whole(sizes in prop::collection::vec(0..3_i64, 0..30), limit in 1..9_u32) {
+            let db = database();
+            for size in sizes {
+                db.execute("INSERT INTO vods (app_id, name, size_bytes) VALUES (1, 'x', ?1)", [size]).unwrap();
+            }
+            let tx = WriteTx::within(&db);
+            let part = |page| {
+                let filter = VodFilter { order: Order::SizeBytes, page, ..VodFilter::default() };
+                vods::page(&tx, &filter).unwrap()
+            };
+            let mut pages: Vec<Vod> = Vec::new();
+            for number in 0..30 {
+                pages.extend(part(Page::new(limit, number * limit).unwrap()));
+            }
+            prop_assert_eq!(pages, part(Page::ALL));
+        }
+    }
+
+    #[test]
+    fn filters_and_orders_are_served_by_the_indices() {
+        let db = database();
+        let status = Some(Status::Ready);
+        let since = Some(moment(1));
+        let until = Some(moment(2));
+        let by_start = "_streamhub_vods_by_start";
+        let by_status = "_streamhub_vods_by_status_and_start";
+        for dir in Dir::ALL.iter().copied() {
+            let all = VodFilter { dir, ..VodFilter::default() };
+            for (filter, step) in [
+                (all.clone(), format!("SCAN vods USING INDEX {by_start}")),
+                (
+                    VodFilter { status, ..all.clone() },
+                    format!("SEARCH vods USING INDEX {by_status} (status=?)"),
+                ),
+                (
+                    VodFilter { since: since.clone(), ..all.clone() },
+                    format!("SEARCH vods USING INDEX {by_start} (<expr>>?)"),
+                ),
+                (
+                    VodFilter { status, since: since.clone(), until: until.clone(), ..all.clone() },
+                    format!("SEARCH vods USING INDEX {by_status} (status=? AND <expr>>? AND <expr><?)"),
+                ),
+                (VodFilter { order: Order::Id, ..all.clone() }, "SCAN vods".to_owned()),
+            ] {
+                // One step: no sorting.
+                assert_eq!(plan(&db, &filter.query("*").sql()), step);
+            }
+            let room = VodFilter { room: Some("lobby".to_owned()), ..all };
+            assert!(plan(&db, &room.query("*").sql()).contains("_streamhub_vods_by_room (room=?)"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named_with_what_is() {
+        let text = "size".parse::<Order>().unwrap_err().to_string();
+        assert_eq!(text, "\"size\" is none of: started_at, size_bytes, id");
+        assert_eq!("up".parse::<Dir>().unwrap_err().to_string(), "\"up\" is none of: asc, desc");
+    }
+}

@@ -1,0 +1,312 @@
+//! The steps of an app's life.
+//!
+//! Every step compares the state it starts from with the row and sets the next one in the same
+//! statement. What is refused has changed nothing, so the caller's transaction may commit.
+//!
+//! ```text
+//! insert_creating ─▶ creating ─activate─▶ active ─mark_deleting─▶ deleting ─mark_deleted─▶ deleted
+//!                        │                  ▲                        │  ▲                    │
+//!                  abort_creating           └────finish_undelete─────┘  └───begin_undelete───┘
+//! ```
+//!
+//! A start that finds an app `deleting` takes it to the trash, whichever way it was going: an undelete
+//! that was not answered has not happened.
+
+use rusqlite::{Connection, OptionalExtension, Result, named_params};
+use streamhub_engine::{AppId, time};
+
+use super::{App, AppState, by_id, by_name, by_uuid, count_of};
+use crate::quotas::{self, Metric, QuotaExceeded};
+use crate::{TenantId, tenants};
+
+/// An app that is to be registered.
+#[derive(Clone, Debug)]
+pub struct NewApp {
+    /// Its name.
+    pub name: AppId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// Prefix of its room names.
+    pub room_prefix: Option<String>,
+    /// The uuid that its database carries.
+    pub uuid: String,
+}
+
+/// What people may change of an app, as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// Prefix of its room names.
+    pub room_prefix: Option<String>,
+    /// Settings of the older system.
+    pub settings_json: Option<String>,
+}
+
+/// An app in the trash, or on its way back from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trashed {
+    /// The registry's number.
+    pub app_id: i64,
+    /// The name that it had.
+    pub name: String,
+    /// The name of its directory in the trash.
+    pub trash_name: String,
+    /// When it went there.
+    pub deleted_at: String,
+}
+
+/// Why a step was not taken; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another app has the name.
+    #[error("there is already an app {name}")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Another app has the uuid, and be it in the trash.
+    #[error("an app with the uuid {uuid} is registered already")]
+    UuidTaken {
+        /// The uuid.
+        uuid: String,
+    },
+    /// There is no such tenant.
+    #[error(transparent)]
+    UnknownTenant(#[from] tenants::UnknownTenant),
+    /// The tenant has as many apps as it may have.
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
+    /// There is no such app.
+    #[error("there is no app {app}")]
+    Unknown {
+        /// Its name, or its number.
+        app: String,
+    },
+    /// The app is elsewhere in its life.
+    #[error("app {id} is {state}")]
+    State {
+        /// The app.
+        id: i64,
+        /// Where it is.
+        state: AppState,
+    },
+    /// The registry knows a generation as high as that or higher.
+    #[error("app {id} is at generation {current} already")]
+    Generation {
+        /// The app.
+        id: i64,
+        /// The registry's generation.
+        current: i64,
+    },
+}
+
+/// Registers an app as `creating` and returns its number.
+pub fn insert_creating(db: &Connection, new: &NewApp) -> Result<Result<i64, Refused>> {
+    if !tenants::exists(db, &new.tenant)? {
+        return Ok(Err(tenants::UnknownTenant { tenant: new.tenant.clone() }.into()));
+    }
+    if by_name(db, new.name.as_str())?.is_some() {
+        return Ok(Err(Refused::NameTaken { name: new.name.to_string() }));
+    }
+    if by_uuid(db, &new.uuid)?.is_some() {
+        return Ok(Err(Refused::UuidTaken { uuid: new.uuid.clone() }));
+    }
+    if let Err(exceeded) = admit(db, &new.tenant)? {
+        return Ok(Err(exceeded.into()));
+    }
+    db.prepare_cached(
+        "INSERT INTO apps (name, tenant_id, display_name, livekit_room_prefix, uuid, state, created_at, updated_at) \
+         VALUES (:name, :tenant, :display_name, :room_prefix, :uuid, :state, :now, :now) RETURNING id",
+    )?
+    .query_row(
+        named_params! {
+            ":name": new.name.as_str(),
+            ":tenant": new.tenant,
+            ":display_name": new.display_name,
+            ":room_prefix": new.room_prefix,
+            ":uuid": new.uuid,
+            ":state": AppState::Creating,
+            ":now": time::now(),
+        },
+        |row| row.get(0),
+    )
+    .map(Ok)
+}
+
+/// Puts an app into service whose directory is in place.
+pub fn activate(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    step(db, id, AppState::Creating, AppState::Active)
+}
+
+/// Removes the row of an app that was never in service.
+pub fn abort_creating(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    remove(db, id, AppState::Creating)
+}
+
+/// Takes an app out of service, before its directory goes to the trash.
+pub fn mark_deleting(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    step(db, id, AppState::Active, AppState::Deleting)
+}
+
+/// Frees the name of an app whose directory is in the trash under `trash_name`.
+pub fn mark_deleted(db: &Connection, id: i64, trash_name: &str) -> Result<Result<(), Refused>> {
+    let stepped = step(db, id, AppState::Deleting, AppState::Deleted)?;
+    if stepped.is_ok() {
+        db.execute(
+            "INSERT INTO _streamhub_trash (app_id, name, trash_name, deleted_at) \
+             SELECT id, name, :trash_name, :now FROM apps WHERE id = :id \
+             ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, trash_name = excluded.trash_name, \
+             deleted_at = excluded.deleted_at",
+            named_params! { ":id": id, ":trash_name": trash_name, ":now": time::now() },
+        )?;
+        db.execute("UPDATE apps SET name = name || '~' || id WHERE id = :id", named_params! { ":id": id })?;
+    }
+    Ok(stepped)
+}
+
+/// Gives the app of this name that was deleted last its name back, as `deleting`, before its directory
+/// leaves the trash; [`trashed`] says where it is.
+pub fn begin_undelete(db: &Connection, name: &AppId) -> Result<Result<App, Refused>> {
+    let newest: Option<i64> = db
+        .query_row(
+            "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
+             WHERE trash.name = :name AND apps.state = 'deleted' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
+            named_params! { ":name": name.as_str() },
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(app) = newest.map(|id| by_id(db, id)).transpose()?.flatten() else {
+        return Ok(Err(Refused::Unknown { app: name.to_string() }));
+    };
+    if by_name(db, name.as_str())?.is_some() {
+        return Ok(Err(Refused::NameTaken { name: name.to_string() }));
+    }
+    if let Err(exceeded) = admit(db, &TenantId::from_registry(app.tenant_id))? {
+        return Ok(Err(exceeded.into()));
+    }
+    db.execute(
+        "UPDATE apps SET name = :name, state = :state, updated_at = :now WHERE id = :id",
+        named_params! {
+            ":id": app.id,
+            ":name": name.as_str(),
+            ":state": AppState::Deleting,
+            ":now": time::now(),
+        },
+    )?;
+    by_id(db, app.id).map(|app| app.ok_or_else(|| Refused::Unknown { app: name.to_string() }))
+}
+
+/// Puts an app back into service whose directory came back from the trash.
+pub fn finish_undelete(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    let stepped = step(db, id, AppState::Deleting, AppState::Active)?;
+    if stepped.is_ok() {
+        db.execute("DELETE FROM _streamhub_trash WHERE app_id = :id", named_params! { ":id": id })?;
+    }
+    Ok(stepped)
+}
+
+/// Removes a deleted app's row and all that hangs on it, once the trash no longer holds its directory.
+pub fn forget(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    remove(db, id, AppState::Deleted)
+}
+
+/// The deleted apps, those that were deleted first before others.
+pub fn deleted(db: &Connection) -> Result<Vec<Trashed>> {
+    db.prepare(
+        "SELECT app_id, trash.name, trash_name, deleted_at FROM _streamhub_trash AS trash \
+         JOIN apps ON apps.id = trash.app_id WHERE apps.state = 'deleted' ORDER BY deleted_at, app_id",
+    )?
+    .query_map([], read_trashed)?
+    .collect()
+}
+
+/// Where in the trash an app is, or was before its undelete began.
+pub fn trashed(db: &Connection, id: i64) -> Result<Option<Trashed>> {
+    db.query_row(
+        "SELECT app_id, name, trash_name, deleted_at FROM _streamhub_trash WHERE app_id = :id",
+        named_params! { ":id": id },
+        read_trashed,
+    )
+    .optional()
+}
+
+/// Gives an app in service another name.
+pub fn rename(db: &Connection, id: i64, name: &AppId) -> Result<Result<(), Refused>> {
+    if by_name(db, name.as_str())?.is_some_and(|holder| holder.id != id) {
+        return Ok(Err(Refused::NameTaken { name: name.to_string() }));
+    }
+    let renamed = db.execute(
+        "UPDATE apps SET name = :name, updated_at = :now WHERE id = :id AND state = 'active'",
+        named_params! { ":id": id, ":name": name.as_str(), ":now": time::now() },
+    )?;
+    done_or_why(db, id, renamed)
+}
+
+/// Replaces what people may change of an app in service.
+pub fn update(db: &Connection, id: i64, details: &Details) -> Result<Result<(), Refused>> {
+    let updated = db.execute(
+        "UPDATE apps SET display_name = :display_name, livekit_room_prefix = :room_prefix, \
+         settings_json = :settings, updated_at = :now WHERE id = :id AND state = 'active'",
+        named_params! {
+            ":id": id,
+            ":display_name": details.display_name,
+            ":room_prefix": details.room_prefix,
+            ":settings": details.settings_json,
+            ":now": time::now(),
+        },
+    )?;
+    done_or_why(db, id, updated)
+}
+
+/// Raises an app's generation, which fences off whoever still holds a lower one.
+pub fn set_generation(db: &Connection, id: i64, generation: i64) -> Result<Result<(), Refused>> {
+    let raised = db.execute(
+        "UPDATE apps SET generation = :generation, updated_at = :now WHERE id = :id AND generation < :generation",
+        named_params! { ":id": id, ":generation": generation, ":now": time::now() },
+    )?;
+    if raised == 1 {
+        return Ok(Ok(()));
+    }
+    by_id(db, id).map(|app| match app {
+        Some(app) => Err(Refused::Generation { id, current: app.generation }),
+        None => Err(Refused::Unknown { app: id.to_string() }),
+    })
+}
+
+fn admit(db: &Connection, tenant: &TenantId) -> Result<Result<(), QuotaExceeded>> {
+    let used = count_of(db, tenant)?;
+    quotas::of(db, tenant).map(|quotas| quotas.max_apps.admit(Metric::Apps, used))
+}
+
+fn step(db: &Connection, id: i64, from: AppState, to: AppState) -> Result<Result<(), Refused>> {
+    let stepped = db
+        .prepare_cached("UPDATE apps SET state = :to, updated_at = :now WHERE id = :id AND state = :from")?
+        .execute(named_params! { ":id": id, ":from": from, ":to": to, ":now": time::now() })?;
+    done_or_why(db, id, stepped)
+}
+
+fn remove(db: &Connection, id: i64, from: AppState) -> Result<Result<(), Refused>> {
+    let removed = db.execute(
+        "DELETE FROM apps WHERE id = :id AND state = :from",
+        named_params! { ":id": id, ":from": from },
+    )?;
+    done_or_why(db, id, removed)
+}
+
+/// Tells a step that changed the app's row from one that its state did not allow.
+fn done_or_why(db: &Connection, id: i64, changed: usize) -> Result<Result<(), Refused>> {
+    if changed == 1 {
+        return Ok(Ok(()));
+    }
+    by_id(db, id).map(|app| match app {
+        Some(app) => Err(Refused::State { id, state: app.state }),
+        None => Err(Refused::Unknown { app: id.to_string() }),
+    })
+}
+
+fn read_trashed(row: &rusqlite::Row<'_>) -> Result<Trashed> {
+    Ok(Trashed { app_id: row.get(0)?, name: row.get(1)?, trash_name: row.get(2)?, deleted_at: row.get(3)? })
+}

@@ -1,0 +1,384 @@
+//! Which of many apps' databases are open.
+//!
+//! A [`Lease`] keeps an app's database open; what nobody has leased stays open until the budget is
+//! needed for others, least recently used first, or until it has been idle for a while. An app is
+//! opened once however many ask for it, and one that cannot be opened is set aside with its reason
+//! for a while, without any effect on the others. An app that is not open costs nothing.
+
+pub(crate) mod budget;
+mod exclusive;
+mod opening;
+mod slot;
+mod stats;
+#[cfg(all(test, not(feature = "explore")))]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use std::sync::Arc;
+
+use crate::app_id::AppId;
+use crate::cache::budget::Budget;
+use crate::cache::slot::{Slot, State};
+use crate::live::{Busy, Live};
+use crate::observe::{Observer, Unobserved};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
+
+pub use budget::Cost;
+pub use exclusive::Exclusive;
+pub use opening::Grant;
+pub use stats::{AppState, Stats};
+
+/// Opens an app's database, or says why not.
+pub trait Opener: Send + Sync + 'static {
+    /// What is open.
+    type Handle: Handle;
+    /// Why it cannot be opened.
+    type Error: StdError + Send + Sync + 'static;
+
+    /// Opens it. One connection is reserved; the grant turns an open file into a handle.
+    fn open(&self, id: &AppId, grant: Grant) -> Result<Self::Handle, Self::Error>;
+
+    /// Whether the failure is the app's own, so that it is set aside for a while, or one of the moment.
+    fn is_lasting(&self, error: &Self::Error) -> bool;
+}
+
+/// Something that a cache keeps open.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// Closes it.
+    fn close(&self) -> crate::Result<()>;
+    /// Gives back what it does not need while it is idle.
+    fn rest(&self);
+    /// Whether an operation on it does not come back.
+    fn is_stuck(&self) -> bool;
+    /// Whether it has to go, because what it stands for is damaged.
+    fn is_condemned(&self) -> bool;
+}
+
+impl Handle for Live {
+    fn close(&self) -> crate::Result<()> {
+        Self::close(self)
+    }
+
+    fn rest(&self) {
+        Self::rest(self);
+    }
+
+    fn is_stuck(&self) -> bool {
+        Self::is_stuck(self)
+    }
+
+    fn is_condemned(&self) -> bool {
+        self.why_out_of_service().is_some()
+    }
+}
+
+/// How a cache behaves.
+#[derive(Clone)]
+pub struct CacheConfig {
+    /// What may be open at the same time; default: half of the process's file descriptors.
+    pub budget: Cost,
+    /// How long a caller waits for a lease before it is told `Busy`; default 5 s.
+    pub wait: Duration,
+    /// How long an opening may take before later callers are told `Busy` at once; default 1 s.
+    pub stuck_after: Duration,
+    /// How long an app that could not be opened is set aside after its first failure; doubles with
+    /// each failure; default 5 s.
+    pub retry_after: Duration,
+    /// The longest that an app is set aside; default 5 min.
+    pub retry_at_most: Duration,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            budget: Cost::of_process(),
+            wait: Duration::from_secs(5),
+            stuck_after: Duration::from_secs(1),
+            retry_after: Duration::from_secs(5),
+            retry_at_most: Duration::from_mins(5),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+/// Why there is no lease.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaseError<E: StdError + 'static> {
+    /// Not in time; try again a little later.
+    #[error("{app}: {reason}")]
+    Busy {
+        /// The app.
+        app: AppId,
+        /// What stood in the way.
+        reason: Busy,
+    },
+    /// The app is set aside.
+    #[error("{app} is out of service: {reason}")]
+    Quarantined {
+        /// The app.
+        app: AppId,
+        /// What was found when it was opened last.
+        #[source]
+        reason: Arc<E>,
+        /// How long until it is tried again.
+        retry_in: Duration,
+    },
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(E),
+    /// The cache was closed.
+    #[error("closed")]
+    Closed,
+}
+
+type SlotOf<O> = Slot<<O as Opener>::Handle, <O as Opener>::Error>;
+/// Keyed by a tick and a number that tells equal ticks apart.
+type ByUse<O> = BTreeMap<(u64, u64), Arc<SlotOf<O>>>;
+type StateOf<O> = State<<O as Opener>::Handle, <O as Opener>::Error>;
+
+/// The open databases of many apps. Cheap to clone; all clones are one.
+pub struct Cache<O: Opener> {
+    shared: Arc<Shared<O>>,
+}
+
+struct Shared<O: Opener> {
+    opener: O,
+    config: CacheConfig,
+    slots: DashMap<AppId, Arc<SlotOf<O>>>,
+    budget: Arc<Budget>,
+    /// Counts openings and sweeps: between two of them all uses are equally recent, so that a use costs
+    /// no write to memory that all threads share.
+    ticks: AtomicU64,
+    /// The tick of the sweep before.
+    swept: AtomicU64,
+    /// Open slots by the tick of their last use, as far as it was noticed. The first whose tick turns
+    /// out to be true is the least recently used.
+    by_use: Mutex<ByUse<O>>,
+    closed: AtomicBool,
+    totals: stats::Totals,
+}
+
+/// An app's database, kept open. Cheap to clone.
+pub struct Lease<O: Opener> {
+    // Dropped before the pin goes: whoever then closes the handle has the last one.
+    handle: O::Handle,
+    pin: Pin<O>,
+}
+
+struct Pin<O: Opener> {
+    shared: Arc<Shared<O>>,
+    slot: Arc<SlotOf<O>>,
+}
+
+impl<O: Opener> Cache<O> {
+    /// An empty cache.
+    pub fn new(opener: O, config: CacheConfig) -> Self {
+        let budget = Budget::new(config.budget);
+        Self {
+            shared: Arc::new(Shared {
+                opener,
+                config,
+                slots: DashMap::new(),
+                budget,
+                ticks: AtomicU64::new(1),
+                swept: AtomicU64::new(0),
+                by_use: Mutex::default(),
+                closed: AtomicBool::new(false),
+                totals: stats::Totals::default(),
+            }),
+        }
+    }
+
+    /// The opener.
+    pub fn opener(&self) -> &O {
+        &self.shared.opener
+    }
+
+    /// Leases an app's database, opening it where that is needed.
+    pub fn lease(&self, id: &AppId) -> Result<Lease<O>, LeaseError<O::Error>> {
+        match self.try_lease(id) {
+            Some(lease) => Ok(lease),
+            None => self.lease_slowly(id),
+        }
+    }
+
+    /// Leases an app's database if it is open and serves.
+    pub fn try_lease(&self, id: &AppId) -> Option<Lease<O>> {
+        let slot = Arc::clone(&*self.shared.slots.get(id)?);
+        let mut state = lock(&slot.state);
+        let State::Open(open) = &mut *state else { return None };
+        if open.handle.is_condemned() {
+            return None;
+        }
+        open.pins += 1;
+        open.hits += 1;
+        let handle = open.handle.clone();
+        drop(state);
+        Some(Lease { handle, pin: Pin { shared: Arc::clone(&self.shared), slot } })
+    }
+
+    /// Closes what was not used since the sweep before, and lets the rest of the idle ones rest. To be
+    /// called at intervals of the time after which an idle app is to be closed.
+    pub fn sweep(&self) {
+        let shared = &self.shared;
+        let now = shared.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let before = shared.swept.swap(now, Ordering::Relaxed);
+        let slots: Vec<_> = shared.slots.iter().map(|slot| Arc::clone(&slot)).collect();
+        for slot in slots {
+            let mut state = lock(&slot.state);
+            let State::Open(open) = &*state else { continue };
+            let (idle, used, handle) = (open.pins == 0, open.used, open.handle.clone());
+            if idle && used < before {
+                let taken = std::mem::replace(&mut *state, State::Taken);
+                drop(state);
+                shared.finish(&slot, taken);
+            } else if used < now {
+                drop(state);
+                handle.rest();
+            }
+        }
+    }
+
+    /// Closes everything and gives out no further lease. Waits for leases that are out until `deadline`
+    /// and returns how many apps are still in use then.
+    pub fn close(&self, deadline: Instant) -> usize {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        let ids: Vec<_> = self.shared.slots.iter().map(|slot| slot.key().clone()).collect();
+        ids.iter().filter(|id| self.exclusive_until(id, deadline).is_err()).count()
+    }
+}
+
+impl<O: Opener> Shared<O> {
+    fn busy(id: &AppId, reason: Busy) -> LeaseError<O::Error> {
+        LeaseError::Busy { app: id.clone(), reason }
+    }
+
+    /// Notes an open slot for eviction.
+    fn note(&self, slot: &Arc<SlotOf<O>>, used: u64) {
+        let number = self.totals.next();
+        lock(&self.by_use).insert((used, number), Arc::clone(slot));
+    }
+
+    /// Closes the least recently used idle handle; `false` where none is idle.
+    fn evict_one(&self) -> bool {
+        let mut in_use = Vec::new();
+        let evicted = loop {
+            let Some(((noticed, _), slot)) = lock(&self.by_use).pop_first() else { break None };
+            let mut state = lock(&slot.state);
+            let State::Open(open) = &*state else { continue };
+            let used = open.used;
+            if open.pins > 0 {
+                drop(state);
+                in_use.push((slot, used));
+            } else if used > noticed {
+                drop(state);
+                self.note(&slot, used);
+            } else {
+                let taken = std::mem::replace(&mut *state, State::Taken);
+                drop(state);
+                break Some((slot, taken));
+            }
+        };
+        for (slot, used) in in_use {
+            self.note(&slot, used);
+        }
+        let Some((slot, taken)) = evicted else { return false };
+        self.finish(&slot, taken);
+        self.totals.evicted();
+        self.config.observer.evicted();
+        true
+    }
+
+    /// Closes what a slot held and takes the slot out of the map.
+    fn finish(&self, slot: &Arc<SlotOf<O>>, taken: StateOf<O>) {
+        self.shut(slot, taken);
+        self.remove(slot);
+    }
+
+    /// Closes what a slot held and gives its part of the budget back.
+    fn shut(&self, slot: &SlotOf<O>, taken: StateOf<O>) {
+        let (State::Open(open) | State::Draining(open)) = taken else { return };
+        if let Err(error) = open.handle.close() {
+            tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed cleanly");
+        }
+        self.totals.closed(open.hits);
+    }
+
+    fn remove(&self, slot: &Arc<SlotOf<O>>) {
+        self.slots.remove_if(&slot.id, |_, found| Arc::ptr_eq(found, slot));
+        *lock(&slot.state) = State::Gone;
+        slot.changed.notify_all();
+        self.budget.poke();
+    }
+}
+
+impl<O: Opener> Lease<O> {
+    /// Whose database it is.
+    pub fn id(&self) -> &AppId {
+        &self.pin.slot.id
+    }
+}
+
+impl<O: Opener> Clone for Lease<O> {
+    fn clone(&self) -> Self {
+        if let State::Open(open) | State::Draining(open) = &mut *lock(&self.pin.slot.state) {
+            open.pins += 1;
+        }
+        let pin = Pin { shared: Arc::clone(&self.pin.shared), slot: Arc::clone(&self.pin.slot) };
+        Self { handle: self.handle.clone(), pin }
+    }
+}
+
+impl<O: Opener> std::ops::Deref for Lease<O> {
+    type Target = O::Handle;
+
+    fn deref(&self) -> &O::Handle {
+        &self.handle
+    }
+}
+
+impl<O: Opener> Drop for Pin<O> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.slot.state);
+        let (State::Open(open) | State::Draining(open)) = &mut *state else { return };
+        open.pins -= 1;
+        open.used = self.shared.ticks.load(Ordering::Relaxed);
+        if open.pins > 0 {
+            return;
+        }
+        let drains = matches!(*state, State::Draining(_));
+        drop(state);
+        if drains {
+            self.slot.changed.notify_all();
+        }
+        self.shared.budget.poke();
+    }
+}
+
+impl<O: Opener> Clone for Cache<O> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<O: Opener> fmt::Debug for Cache<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<O: Opener> fmt::Debug for Lease<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(self.id()).finish()
+    }
+}

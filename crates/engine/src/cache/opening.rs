@@ -1,0 +1,195 @@
+//! Opening an app that is not open: once, however many ask, and not for ever.
+
+use std::time::Instant;
+
+use std::sync::Arc;
+
+use crate::app_id::AppId;
+use crate::cache::budget::{Budget, Cost, Reservation};
+use crate::cache::slot::{Open, Quarantine, Slot, State};
+use crate::cache::{Cache, Handle, Lease, LeaseError, Opener, Pin, Shared, SlotOf};
+use crate::connect::Database;
+use crate::live::{Busy, Config, Live};
+use crate::sync::atomic::Ordering;
+use crate::sync::{lock, wait_until};
+
+/// The right to put one database into service within a cache's budget.
+#[derive(Debug)]
+pub struct Grant {
+    budget: Arc<Budget>,
+    reservation: Reservation,
+}
+
+impl Grant {
+    /// Puts an open database into service.
+    pub fn live(self, db: Database, config: Config) -> crate::Result<Live> {
+        Live::within(db, config, self.budget, self.reservation)
+    }
+}
+
+/// What a caller found in a slot.
+enum Turn<E: std::error::Error + 'static> {
+    /// It is the caller's to open.
+    Open {
+        failures: u32,
+    },
+    /// It has changed; look again.
+    Again,
+    Refused(LeaseError<E>),
+}
+
+impl<O: Opener> Cache<O> {
+    pub(super) fn lease_slowly(&self, id: &AppId) -> Result<Lease<O>, LeaseError<O::Error>> {
+        let started = Instant::now();
+        let leased = self.lease_until(id, started + self.shared.config.wait);
+        self.shared.config.observer.waited(started.elapsed(), leased.is_ok());
+        leased
+    }
+
+    pub(super) fn lease_until(
+        &self,
+        id: &AppId,
+        deadline: Instant,
+    ) -> Result<Lease<O>, LeaseError<O::Error>> {
+        loop {
+            if self.shared.closed.load(Ordering::SeqCst) {
+                return Err(LeaseError::Closed);
+            }
+            if let Some(lease) = self.try_lease(id) {
+                return Ok(lease);
+            }
+            let mut failures = 0;
+            let (slot, is_mine) = self.slot_or_insert(id, || State::Opening { since: Instant::now() });
+            if !is_mine {
+                match self.shared.turn(&slot, deadline) {
+                    Turn::Open { failures: before } => failures = before,
+                    Turn::Again => continue,
+                    Turn::Refused(error) => return Err(error),
+                }
+            }
+            return self.open(&slot, failures, deadline);
+        }
+    }
+
+    pub(super) fn slot_or_insert(
+        &self,
+        id: &AppId,
+        state: impl FnOnce() -> super::StateOf<O>,
+    ) -> (Arc<SlotOf<O>>, bool) {
+        match self.shared.slots.entry(id.clone()) {
+            dashmap::Entry::Occupied(found) => (Arc::clone(found.get()), false),
+            dashmap::Entry::Vacant(free) => {
+                let slot = Slot::new(id.clone(), state());
+                free.insert(Arc::clone(&slot));
+                (slot, true)
+            }
+        }
+    }
+
+    /// Opens the app; the slot says `Opening`, so that nobody else does.
+    fn open(
+        &self,
+        slot: &Arc<SlotOf<O>>,
+        failures: u32,
+        deadline: Instant,
+    ) -> Result<Lease<O>, LeaseError<O::Error>> {
+        let shared = &self.shared;
+        // However this ends, nobody may find the slot opening for ever.
+        let mut undo = Undo { shared, slot, armed: true };
+        let make_room = || shared.evict_one();
+        let Some(reservation) = shared.budget.reserve(Cost::FIRST, deadline, make_room) else {
+            return Err(Shared::<O>::busy(&slot.id, Busy::Budget));
+        };
+        let started = Instant::now();
+        let grant = Grant { budget: Arc::clone(&shared.budget), reservation };
+        let handle = match shared.opener.open(&slot.id, grant) {
+            Ok(handle) => handle,
+            Err(error) if shared.opener.is_lasting(&error) => {
+                undo.armed = false;
+                return Err(shared.quarantine(slot, Arc::new(error), failures + 1));
+            }
+            Err(error) => return Err(LeaseError::Open(error)),
+        };
+        undo.armed = false;
+        let used = shared.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let open = Open { handle: handle.clone(), pins: 1, used, hits: 0 };
+        *lock(&slot.state) = State::Open(open);
+        slot.changed.notify_all();
+        shared.note(slot, used);
+        shared.totals.opened();
+        shared.config.observer.opened(started.elapsed());
+        Ok(Lease { handle, pin: Pin { shared: Arc::clone(shared), slot: Arc::clone(slot) } })
+    }
+}
+
+impl<O: Opener> Shared<O> {
+    /// Looks at a slot that is not open, and waits for a change where there is nothing else to do.
+    fn turn(&self, slot: &Arc<SlotOf<O>>, deadline: Instant) -> Turn<O::Error> {
+        let mut state = lock(&slot.state);
+        let now = Instant::now();
+        let reason = match &mut *state {
+            State::Open(open) if open.handle.is_condemned() => {
+                if open.pins > 0 {
+                    // Its leases get the reason from the handle; when they are gone it is tried again.
+                    return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
+                }
+                let taken = std::mem::replace(&mut *state, State::Taken);
+                drop(state);
+                self.finish(slot, taken);
+                return Turn::Again;
+            }
+            State::Open(_) | State::Gone => return Turn::Again,
+            State::Quarantined(set_aside) if now < set_aside.retry_at => {
+                return Turn::Refused(LeaseError::Quarantined {
+                    app: slot.id.clone(),
+                    reason: Arc::clone(&set_aside.reason),
+                    retry_in: set_aside.retry_at - now,
+                });
+            }
+            State::Quarantined(set_aside) => {
+                let failures = set_aside.failures;
+                *state = State::Opening { since: now };
+                return Turn::Open { failures };
+            }
+            State::Opening { since } => {
+                if now.duration_since(*since) > self.config.stuck_after {
+                    return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
+                }
+                Busy::Opening
+            }
+            State::Draining(_) | State::Taken => Busy::Draining,
+        };
+        match wait_until(&slot.changed, state, deadline) {
+            Some(_) => Turn::Again,
+            None => Turn::Refused(Self::busy(&slot.id, reason)),
+        }
+    }
+
+    fn quarantine(&self, slot: &SlotOf<O>, reason: Arc<O::Error>, failures: u32) -> LeaseError<O::Error> {
+        let since = Instant::now();
+        let doubled = self.config.retry_after.saturating_mul(1 << (failures - 1).min(16));
+        let retry_in = doubled.min(self.config.retry_at_most);
+        tracing::warn!(app.id = %slot.id, %reason, retry_in_ms = retry_in.as_millis(), "an app is set aside");
+        let set_aside =
+            Quarantine { reason: Arc::clone(&reason), since, retry_at: since + retry_in, failures };
+        *lock(&slot.state) = State::Quarantined(set_aside);
+        slot.changed.notify_all();
+        self.config.observer.quarantined();
+        LeaseError::Quarantined { app: slot.id.clone(), reason, retry_in }
+    }
+}
+
+/// Takes a slot that did not come to be open out of the map.
+struct Undo<'a, O: Opener> {
+    shared: &'a Shared<O>,
+    slot: &'a Arc<SlotOf<O>>,
+    armed: bool,
+}
+
+impl<O: Opener> Drop for Undo<'_, O> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.shared.remove(self.slot);
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! A database in service: many readers, one writer, and no write that is acknowledged before it is durable.
+//!
+//! Reads of one closure share a snapshot. Concurrent writes queue up, and whoever is first in line
+//! commits the whole queue in one transaction: under load many writes share one sync, and alone a
+//! write costs what `SQLite` itself takes. Nobody else waits on a thread of its own, so that a
+//! database that is not in use costs none.
+
+mod batch;
+mod conn;
+mod error;
+mod pool;
+mod queue;
+#[cfg(all(test, not(feature = "explore")))]
+mod tests;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use std::sync::Arc;
+
+use crate::cache::budget::{Budget, Cost, Reservation};
+use crate::connect::Database;
+use crate::error::{Fault, Result};
+use crate::live::batch::{Callback, Cap, Closure, Job};
+use crate::live::conn::Conn;
+use crate::live::error::fault_behind;
+use crate::live::pool::{Pool, Taken};
+use crate::live::queue::{PassedOn, Pushed, Queue, Ticket, Woken};
+use crate::observe::{Observer, Unobserved};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::yield_now;
+use crate::tx::{ReadTx, WriteTx};
+
+pub use conn::Durability;
+pub use error::{Busy, LiveError};
+
+const BEGIN: &str = "BEGIN -- the reader";
+const END: &str = "COMMIT -- the reader";
+
+/// How much one database may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at the same time; default 4.
+    pub connections: usize,
+    /// How long an operation waits for a connection before it is `Busy`; default 5 s.
+    pub wait: Duration,
+    /// How long an operation may be at work before others are turned away; default 1 s.
+    pub stuck_after: Duration,
+    /// How long a read may take, since it keeps the `-wal` from being emptied; default 30 s.
+    pub read_time: Duration,
+    /// Writes that may wait; default 4,096.
+    pub queue: usize,
+    /// Writes that are committed together; default 1,024.
+    pub batch: usize,
+    /// Changed rows after which a transaction is committed; default 10,000.
+    pub batch_rows: u64,
+    /// Time after which a transaction is committed; default 50 ms.
+    pub batch_time: Duration,
+    /// Pages in the `-wal` from which on it is copied into the database between two transactions;
+    /// default 1,000. Under load that waits until there are four times as many.
+    pub checkpoint_pages: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4,
+            wait: Duration::from_secs(5),
+            stuck_after: Duration::from_secs(1),
+            read_time: Duration::from_secs(30),
+            queue: 4096,
+            batch: 1024,
+            batch_rows: 10_000,
+            batch_time: Duration::from_millis(50),
+            checkpoint_pages: 1000,
+        }
+    }
+}
+
+/// Runs work that blocks on a thread that may.
+pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+
+/// What is to be done before the first write, such as breaking a seal; it says when writes are durable.
+pub type FirstWrite = Box<dyn Fn() -> Result<Durability> + Send + Sync>;
+
+/// How a database is put into service.
+pub struct Config {
+    /// How much it may take.
+    pub limits: Limits,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Who leads for writes that nobody's thread waits for.
+    pub executor: Executor,
+    /// What is to be done before the first write.
+    pub first_write: FirstWrite,
+}
+
+impl Default for Config {
+    /// Durable writes, no observer, and a thread for each time that nobody else could lead.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            observer: Arc::new(Unobserved),
+            executor: Arc::new(|work| drop(std::thread::spawn(work))),
+            first_write: Box::new(|| Ok(Durability::Full)),
+        }
+    }
+}
+
+/// A database in service. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Live {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    queue: Queue<Box<dyn Job>>,
+    config: Config,
+    durability: OnceLock<Durability>,
+    /// Writes in the last transaction.
+    last_batch: AtomicUsize,
+}
+
+impl Live {
+    /// Puts an open database into service, outside of any budget.
+    pub fn new(db: Database, config: Config) -> Result<Self> {
+        let budget = Budget::new(Cost::UNLIMITED);
+        let base = budget.try_reserve(Cost::FIRST).expect("there is no limit");
+        Self::within(db, config, budget, base)
+    }
+
+    /// Puts an open database into service; its first connection was reserved.
+    pub(crate) fn within(
+        db: Database,
+        config: Config,
+        budget: Arc<Budget>,
+        base: Reservation,
+    ) -> Result<Self> {
+        let pool = Pool::new(db, config.limits, budget, base)?;
+        let queue = Queue::new(config.limits.queue);
+        let (durability, last_batch) = (OnceLock::new(), AtomicUsize::new(0));
+        Ok(Self { shared: Arc::new(Shared { pool, queue, config, durability, last_batch }) })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.shared.pool.path()
+    }
+
+    /// Runs a closure that reads; everything in it sees one snapshot.
+    pub fn read<T, E>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<LiveError> + StdError + 'static,
+    {
+        let conn = self.shared.pool.take()?;
+        self.shared.read_in_transaction(&conn, work)
+    }
+
+    /// Runs a closure of a single statement, which needs no transaction around it.
+    pub fn get<T, E>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<LiveError> + StdError + 'static,
+    {
+        let conn = self.shared.pool.take()?;
+        self.shared.run_read(&conn, work)
+    }
+
+    /// As [`read`](Self::read) if a connection is idle; gives the closure back where it would have to wait.
+    pub fn try_read<T, E, F>(&self, work: F) -> Result<Result<T, E>, F>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E>,
+        E: From<LiveError> + StdError + 'static,
+    {
+        match self.shared.pool.take_idle() {
+            Some(conn) => Ok(self.shared.read_in_transaction(&conn, work)),
+            None => Err(work),
+        }
+    }
+
+    /// Runs a closure that writes, and returns after its commit is durable.
+    ///
+    /// It runs together with others in one transaction. It may run more than once, so it must have no
+    /// effects outside; where it fails or panics, nothing of it remains.
+    pub fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<LiveError> + StdError + Send + 'static,
+    {
+        let ticket = Arc::new(Ticket::new());
+        let job = Box::new(Closure::new(work, Arc::clone(&ticket)));
+        match self.push(job)? {
+            Pushed::Lead => {}
+            _ => {
+                if let Woken::Answered(answer) = ticket.wait() {
+                    return answer;
+                }
+            }
+        }
+        loop {
+            self.shared.lead_once();
+            // A cap, or a failed commit, can put the own job into a later transaction.
+            if let Some(answer) = ticket.collect() {
+                self.pass_on();
+                return answer;
+            }
+        }
+    }
+
+    /// As [`write`](Self::write), without waiting: `reply` is called with the answer, on a thread that
+    /// must not be kept long.
+    pub fn submit<T, E, F, R>(&self, work: F, reply: R) -> Result<(), E>
+    where
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<LiveError> + StdError + Send + 'static,
+        R: FnOnce(Result<T, E>) + Send + 'static,
+    {
+        if self.push(Box::new(Closure::new(work, Callback(reply))))? == Pushed::Lead {
+            self.lead_elsewhere();
+        }
+        Ok(())
+    }
+
+    /// Whether an operation on it does not come back.
+    pub fn is_stuck(&self) -> bool {
+        self.shared.pool.stuck()
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.shared.pool.connections()
+    }
+
+    /// Writes that wait.
+    pub fn queued(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// What was found, where it is out of service.
+    pub fn why_out_of_service(&self) -> Option<Arc<str>> {
+        self.shared.pool.why_out_of_service()
+    }
+
+    /// Closes all connections but one and gives back the memory of that one.
+    pub fn rest(&self) {
+        self.shared.pool.rest();
+    }
+
+    /// Ends service: waits for what is at work, empties the `-wal` into the file and closes it.
+    pub fn close(&self) -> Result<()> {
+        self.shared.pool.close()
+    }
+
+    fn push(&self, job: Box<dyn Job>) -> Result<Pushed<()>, LiveError> {
+        let shared = &self.shared;
+        match shared.queue.push(job, shared.config.limits.stuck_after) {
+            Pushed::Lead => Ok(Pushed::Lead),
+            Pushed::Waiting => Ok(Pushed::Waiting),
+            Pushed::Refused(_) if shared.queue.len() < shared.config.limits.queue => {
+                Err(shared.pool.busy(Busy::Stuck))
+            }
+            Pushed::Refused(_) => Err(shared.pool.busy(Busy::Queue)),
+        }
+    }
+
+    fn pass_on(&self) {
+        if self.shared.queue.pass_on() == PassedOn::Kept {
+            self.lead_elsewhere();
+        }
+    }
+
+    fn lead_elsewhere(&self) {
+        let lead = Lead { live: Some(self.clone()) };
+        (self.shared.config.executor)(Box::new(move || drop(lead)));
+    }
+}
+
+/// The leadership on its way to another thread. Whoever drops it leads: an executor that shuts down
+/// instead of running its work must not leave writes unanswered.
+struct Lead {
+    live: Option<Live>,
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let Some(live) = self.live.take() else { return };
+        loop {
+            live.shared.lead_once();
+            if live.shared.queue.pass_on() != PassedOn::Kept {
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn read_in_transaction<T, E>(
+        &self,
+        conn: &Taken<'_>,
+        work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<LiveError> + StdError + 'static,
+    {
+        let failed = |error| {
+            let path = self.pool.path().to_owned();
+            LiveError::Failed(crate::Error::Sqlite { path, source: error })
+        };
+        conn.control(BEGIN).map_err(failed)?;
+        let result = self.run_read(conn, work)?;
+        conn.control(END).map_err(failed)?;
+        Ok(result)
+    }
+
+    fn run_read<T, E>(&self, conn: &Taken<'_>, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<LiveError> + StdError + 'static,
+    {
+        let limit = self.config.limits.read_time;
+        conn.stop_after(conn.since, Some(limit));
+        let result = conn.guarded(|| work(&ReadTx::new(&conn.db)));
+        result.map_err(|error| match fault_behind(&error) {
+            Some(Fault::Interrupted) => {
+                LiveError::TooLong { path: self.pool.path().to_owned(), limit }.into()
+            }
+            Some(Fault::Corrupt | Fault::NotADatabase) => {
+                self.pool.condemn(&error.to_string());
+                error
+            }
+            _ => error,
+        })
+    }
+
+    /// Runs one batch.
+    fn lead_once(&self) {
+        let limits = &self.config.limits;
+        self.linger();
+        let mut jobs = self.queue.take(limits.batch);
+        let started = Instant::now();
+        let conn = self.pool.take().and_then(|mut conn| {
+            self.prepare(&mut conn).map_err(LiveError::Failed)?;
+            Ok(conn)
+        });
+        let conn = match conn {
+            Ok(conn) => conn,
+            Err(error) => {
+                for job in jobs {
+                    job.answer(Some(error.duplicate()));
+                }
+                return;
+            }
+        };
+        let cap = Cap { rows: limits.batch_rows, time: limits.batch_time };
+        let done = batch::run(&conn, &mut jobs, cap);
+        self.last_batch.store(done.committed, Ordering::Relaxed);
+        self.queue.put_back(jobs.into_iter());
+        self.config.observer.committed(done.committed, started.elapsed());
+        if done.damaged {
+            self.pool.condemn("a write found it damaged");
+        }
+        if done.unknown {
+            self.config.observer.commit_failed();
+            self.pool.reopen(conn);
+        } else if done.committed > 0 {
+            self.checkpoint(&conn);
+        }
+    }
+
+    fn prepare(&self, conn: &mut Conn) -> Result<()> {
+        let durability = if let Some(durability) = self.durability.get() {
+            *durability
+        } else {
+            let chosen = (self.config.first_write)()?;
+            *self.durability.get_or_init(|| chosen)
+        };
+        conn.prepare_for_writes(durability)
+    }
+
+    /// Where many writes shared the last transaction, their callers are about to come back with more:
+    /// gives them the processor for as long as the queue grows.
+    fn linger(&self) {
+        let expected = self.last_batch.load(Ordering::Relaxed);
+        if expected < 2 {
+            return;
+        }
+        let mut waiting = self.queue.len();
+        while waiting < expected {
+            yield_now();
+            let grown = self.queue.len();
+            if grown == waiting {
+                return;
+            }
+            waiting = grown;
+        }
+    }
+
+    /// Empties the `-wal` when it is long: after the answers are out, and under load less often.
+    fn checkpoint(&self, conn: &Conn) {
+        let limit = self.config.limits.checkpoint_pages;
+        let pages = Conn::wal_pages();
+        let due = if self.queue.len() == 0 { limit } else { limit.saturating_mul(4) };
+        if pages >= due
+            && let Err(error) = conn.checkpoint_passively()
+        {
+            tracing::warn!(path = %self.pool.path().display(), %error, "the -wal could not be emptied");
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,332 @@
+//! The connections of one database in service.
+//!
+//! An idle database has one. All are alike: whoever needs one takes the one that was used last; where
+//! all are at work another is opened, as far as the budget goes; then one waits, but not for long.
+
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use std::sync::Arc;
+
+use crate::cache::budget::{Budget, Cost, Reservation};
+use crate::connect::Database;
+use crate::error::{Error, Unfit};
+use crate::judge::{self, Check};
+use crate::live::Limits;
+use crate::live::conn::Conn;
+use crate::live::error::{Busy, LiveError};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait_until};
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    path: PathBuf,
+    limits: Limits,
+    budget: Arc<Budget>,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    #[allow(clippy::vec_box, reason = "a pointer moves faster than a connection's two hundred bytes")]
+    idle: Vec<Box<Conn>>,
+    /// When each connection that is out was taken.
+    out: Vec<(u64, Instant)>,
+    /// Connections that are being opened.
+    opening: usize,
+    next: u64,
+    /// For the first connection and for the descriptors of those that were closed.
+    base: Reservation,
+    /// For the connections beyond the first.
+    further: Vec<Reservation>,
+    /// Descriptors of closed connections that SQLite keeps for the next.
+    parked: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Serving,
+    /// Nobody gets a connection until the file was closed, opened again and checked.
+    Reopening,
+    OutOfService(Arc<str>),
+    Closed,
+}
+
+/// A connection that was taken; it goes back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    pool: &'a Pool,
+    number: u64,
+    pub(crate) since: Instant,
+    // Only none while it is dropped.
+    conn: Option<Box<Conn>>,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        db: Database,
+        limits: Limits,
+        budget: Arc<Budget>,
+        base: Reservation,
+    ) -> crate::Result<Self> {
+        let path = db.path().to_owned();
+        let conn = Box::new(Conn::around(db)?);
+        let state = State {
+            idle: Vec::from([conn]),
+            out: Vec::with_capacity(limits.connections),
+            opening: 0,
+            next: 0,
+            base,
+            further: Vec::new(),
+            parked: 0,
+            stage: Stage::Serving,
+        };
+        Ok(Self { path, limits, budget, state: Mutex::new(state), returned: Condvar::new() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes a connection.
+    pub(crate) fn take(&self) -> Result<Taken<'_>, LiveError> {
+        if let Some(taken) = self.take_idle() {
+            return Ok(taken);
+        }
+        let mut state = lock(&self.state);
+        let deadline = Instant::now() + self.limits.wait;
+        loop {
+            match &state.stage {
+                Stage::Serving => {
+                    if let Some(conn) = state.idle.pop() {
+                        return Ok(self.hand_out(&mut state, conn));
+                    }
+                    if self.is_stuck(&state) {
+                        return Err(self.busy(Busy::Stuck));
+                    }
+                    if let Some(reservation) = self.reserve_further(&mut state) {
+                        return self.open_further(state, reservation);
+                    }
+                }
+                Stage::Reopening => {}
+                Stage::OutOfService(reason) => return Err(self.out_of_service(reason)),
+                Stage::Closed => return Err(LiveError::Closed { path: self.path.clone() }),
+            }
+            state =
+                wait_until(&self.returned, state, deadline).ok_or_else(|| self.busy(Busy::Connections))?;
+        }
+    }
+
+    /// Takes a connection if one is idle.
+    pub(crate) fn take_idle(&self) -> Option<Taken<'_>> {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Serving) {
+            return None;
+        }
+        let conn = state.idle.pop()?;
+        Some(self.hand_out(&mut state, conn))
+    }
+
+    fn hand_out(&self, state: &mut State, conn: Box<Conn>) -> Taken<'_> {
+        let (number, since) = (state.next, Instant::now());
+        state.next += 1;
+        state.out.push((number, since));
+        Taken { pool: self, number, since, conn: Some(conn) }
+    }
+
+    /// Whether any operation has been at work for too long.
+    fn is_stuck(&self, state: &State) -> bool {
+        state.out.iter().any(|(_, since)| since.elapsed() > self.limits.stuck_after)
+    }
+
+    /// Whether an operation on this database does not come back.
+    pub(crate) fn stuck(&self) -> bool {
+        self.is_stuck(&lock(&self.state))
+    }
+
+    /// Connections that are open, and what was found where the database is out of service.
+    pub(crate) fn connections(&self) -> usize {
+        let state = lock(&self.state);
+        state.idle.len() + state.out.len() + state.opening
+    }
+
+    pub(crate) fn why_out_of_service(&self) -> Option<Arc<str>> {
+        match &lock(&self.state).stage {
+            Stage::OutOfService(reason) => Some(Arc::clone(reason)),
+            _ => None,
+        }
+    }
+
+    fn reserve_further(&self, state: &mut State) -> Option<Reservation> {
+        if state.idle.len() + state.out.len() + state.opening >= self.limits.connections {
+            return None;
+        }
+        let cost = if state.parked > 0 { Cost::REOPENED } else { Cost::FURTHER };
+        let mut reservation = self.budget.try_reserve(cost)?;
+        if state.parked > 0 {
+            state.parked -= 1;
+            reservation.merge(state.base.split_descriptors(1));
+        }
+        state.opening += 1;
+        Some(reservation)
+    }
+
+    fn open_further<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        reservation: Reservation,
+    ) -> Result<Taken<'a>, LiveError> {
+        drop(state);
+        let opened = Conn::open(&self.path);
+        let mut state = lock(&self.state);
+        state.opening -= 1;
+        match opened {
+            Ok(conn) => {
+                state.further.push(reservation);
+                Ok(self.hand_out(&mut state, Box::new(conn)))
+            }
+            Err(error) => {
+                drop(state);
+                self.returned.notify_all();
+                Err(LiveError::Failed(error))
+            }
+        }
+    }
+
+    /// Closes the file and opens it again, because what the disk holds is not known.
+    ///
+    /// Everything from the `-wal` goes into the main file, which is checked; after that the database
+    /// serves again. Where any of that fails it is out of service.
+    pub(crate) fn reopen(&self, mine: Taken<'_>) {
+        lock(&self.state).stage = Stage::Reopening;
+        drop(mine);
+        let reopened = self.close_connections().and_then(|()| {
+            let conn = Conn::open(&self.path)?;
+            conn.db.checkpoint()?;
+            judge::refuse_damage(&conn.db, Check::Quick)?;
+            Ok(conn)
+        });
+        let mut state = lock(&self.state);
+        state.stage = match reopened {
+            Ok(conn) => {
+                state.idle.push(Box::new(conn));
+                Stage::Serving
+            }
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "a database is out of service after a failed commit");
+                Stage::OutOfService(error.to_string().into())
+            }
+        };
+        drop(state);
+        self.returned.notify_all();
+    }
+
+    /// Takes the database out of service.
+    pub(crate) fn condemn(&self, reason: &str) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Serving) {
+            state.stage = Stage::OutOfService(reason.into());
+        }
+        drop(state);
+        self.returned.notify_all();
+    }
+
+    /// Waits for every connection to come back and closes it.
+    fn close_connections(&self) -> crate::Result<()> {
+        let deadline = Instant::now() + self.limits.wait;
+        let mut state = lock(&self.state);
+        while !state.out.is_empty() || state.opening > 0 {
+            state = wait_until(&self.returned, state, deadline).ok_or_else(|| {
+                let detail = "operations on it did not end in time".to_owned();
+                Error::unfit(&self.path, Unfit::Mismatch { detail })
+            })?;
+        }
+        let idle = mem::take(&mut state.idle);
+        let further = mem::take(&mut state.further);
+        let parked = mem::take(&mut state.parked);
+        let parked = state.base.split_descriptors(parked);
+        drop(state);
+        let closed = idle.into_iter().map(|conn| conn.db.close()).fold(Ok(()), crate::Result::and);
+        drop((further, parked));
+        closed
+    }
+
+    /// Closes what nobody needs at the moment: all idle connections but one, and the memory of that one.
+    pub(crate) fn rest(&self) {
+        let mut state = lock(&self.state);
+        let (mut spare, mut freed) = (Vec::new(), Vec::new());
+        while state.idle.len() > 1 {
+            spare.extend(state.idle.pop());
+            if let Some(mut reservation) = state.further.pop() {
+                let descriptor = reservation.split_descriptors(1);
+                state.base.merge(descriptor);
+                state.parked += 1;
+                freed.push(reservation);
+            }
+        }
+        drop(state);
+        // Closed after the lock is let go; the file stays open through the one that is left.
+        for conn in spare {
+            if let Err(error) = conn.db.close() {
+                tracing::warn!(path = %self.path.display(), %error, "a connection could not be closed");
+            }
+        }
+        drop(freed);
+        if let Some(taken) = self.take_idle()
+            && let Err(error) = taken.rest()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "memory could not be given back");
+        }
+    }
+
+    /// Ends service: nobody gets a connection any more, and those that are there are closed. The last
+    /// of them empties the `-wal` into the file and removes it.
+    pub(crate) fn close(&self) -> crate::Result<()> {
+        let mut state = lock(&self.state);
+        state.stage = Stage::Closed;
+        drop(state);
+        self.returned.notify_all();
+        self.close_connections()
+    }
+
+    pub(crate) fn busy(&self, reason: Busy) -> LiveError {
+        LiveError::Busy { path: self.path.clone(), reason }
+    }
+
+    fn out_of_service(&self, reason: &Arc<str>) -> LiveError {
+        LiveError::OutOfService { path: self.path.clone(), reason: Arc::clone(reason) }
+    }
+}
+
+impl std::ops::Deref for Taken<'_> {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        self.conn.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        conn.stop_after(self.since, None);
+        // A closure that panicked, or a statement that failed, may have left its transaction open.
+        if !conn.db.is_autocommit() {
+            let _ = conn.control("ROLLBACK -- of what was left");
+        }
+        {
+            let mut state = lock(&self.pool.state);
+            state.out.retain(|(number, _)| *number != self.number);
+            state.idle.push(conn);
+        }
+        self.pool.returned.notify_one();
+    }
+}
