@@ -43,8 +43,8 @@ impl<O: Opener> Shared<O> {
     fn drain(&self, slot: &Arc<SlotOf<O>>, deadline: Instant) -> Result<bool, LeaseError<O::Error>> {
         let mut state = lock(&slot.state);
         match mem::replace(&mut *state, State::Gone) {
-            State::Open(open) => {
-                *state = State::Draining(open);
+            State::Open(usage) => {
+                *state = State::Draining(usage);
             }
             State::Quarantined(_) => {
                 *state = State::Taken;
@@ -61,10 +61,10 @@ impl<O: Opener> Shared<O> {
         }
         loop {
             match mem::replace(&mut *state, State::Gone) {
-                State::Draining(open) if open.pins == 0 => {
+                State::Draining(usage) if usage.pins == 0 => {
                     *state = State::Taken;
                     drop(state);
-                    self.shut(slot, State::Draining(open));
+                    self.shut(slot, usage);
                     return Ok(true);
                 }
                 other => *state = other,
@@ -81,10 +81,9 @@ impl<O: Opener> Shared<O> {
     fn resume(&self, slot: &Arc<SlotOf<O>>) {
         let mut state = lock(&slot.state);
         let resumed = match mem::replace(&mut *state, State::Gone) {
-            State::Draining(open) => {
-                let used = open.used;
-                *state = State::Open(open);
-                Some(used)
+            State::Draining(usage) => {
+                *state = State::Open(usage);
+                Some(usage.used)
             }
             other => {
                 *state = other;

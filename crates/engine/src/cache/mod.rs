@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::app_id::AppId;
 use crate::cache::budget::Budget;
-use crate::cache::slot::{Slot, State};
+use crate::cache::slot::{Meter, Slot, State, Usage};
 use crate::live::{Busy, Live};
 use crate::observe::{Observer, Unobserved};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,7 +50,7 @@ pub trait Opener: Send + Sync + 'static {
 }
 
 /// Something that a cache keeps open.
-pub trait Handle: Clone + Send + Sync + 'static {
+pub trait Handle: Send + Sync + 'static {
     /// Closes it.
     fn close(&self) -> crate::Result<()>;
     /// Gives back what it does not need while it is idle.
@@ -75,7 +75,7 @@ impl Handle for Live {
     }
 
     fn is_condemned(&self) -> bool {
-        self.why_out_of_service().is_some()
+        Self::is_condemned(self)
     }
 }
 
@@ -144,7 +144,7 @@ pub enum LeaseError<E: StdError + 'static> {
 type SlotOf<O> = Slot<<O as Opener>::Handle, <O as Opener>::Error>;
 /// Keyed by a tick and a number that tells equal ticks apart.
 type ByUse<O> = BTreeMap<(u64, u64), Arc<SlotOf<O>>>;
-type StateOf<O> = State<<O as Opener>::Handle, <O as Opener>::Error>;
+type StateOf<O> = State<<O as Opener>::Error>;
 
 /// The open databases of many apps. Cheap to clone; all clones are one.
 pub struct Cache<O: Opener> {
@@ -155,10 +155,7 @@ struct Shared<O: Opener> {
     opener: O,
     config: CacheConfig,
     slots: DashMap<AppId, Arc<SlotOf<O>>>,
-    budget: Arc<Budget>,
-    /// Counts openings and sweeps: between two of them all uses are equally recent, so that a use costs
-    /// no write to memory that all threads share.
-    ticks: AtomicU64,
+    meter: Arc<Meter>,
     /// The tick of the sweep before.
     swept: AtomicU64,
     /// Open slots by the tick of their last use, as far as it was noticed. The first whose tick turns
@@ -170,27 +167,19 @@ struct Shared<O: Opener> {
 
 /// An app's database, kept open. Cheap to clone.
 pub struct Lease<O: Opener> {
-    // Dropped before the pin goes: whoever then closes the handle has the last one.
-    handle: O::Handle,
-    pin: Pin<O>,
-}
-
-struct Pin<O: Opener> {
-    shared: Arc<Shared<O>>,
     slot: Arc<SlotOf<O>>,
 }
 
 impl<O: Opener> Cache<O> {
     /// An empty cache.
     pub fn new(opener: O, config: CacheConfig) -> Self {
-        let budget = Budget::new(config.budget);
+        let meter = Arc::new(Meter { budget: Budget::new(config.budget), ticks: AtomicU64::new(1) });
         Self {
             shared: Arc::new(Shared {
                 opener,
                 config,
                 slots: DashMap::new(),
-                budget,
-                ticks: AtomicU64::new(1),
+                meter,
                 swept: AtomicU64::new(0),
                 by_use: Mutex::default(),
                 closed: AtomicBool::new(false),
@@ -216,35 +205,33 @@ impl<O: Opener> Cache<O> {
     pub fn try_lease(&self, id: &AppId) -> Option<Lease<O>> {
         let slot = Arc::clone(&*self.shared.slots.get(id)?);
         let mut state = lock(&slot.state);
-        let State::Open(open) = &mut *state else { return None };
-        if open.handle.is_condemned() {
+        let State::Open(usage) = &mut *state else { return None };
+        if slot.open().is_condemned() {
             return None;
         }
-        open.pins += 1;
-        open.hits += 1;
-        let handle = open.handle.clone();
+        usage.pins += 1;
+        usage.hits += 1;
         drop(state);
-        Some(Lease { handle, pin: Pin { shared: Arc::clone(&self.shared), slot } })
+        Some(Lease { slot })
     }
 
     /// Closes what was not used since the sweep before, and lets the rest of the idle ones rest. To be
     /// called at intervals of the time after which an idle app is to be closed.
     pub fn sweep(&self) {
         let shared = &self.shared;
-        let now = shared.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = shared.meter.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         let before = shared.swept.swap(now, Ordering::Relaxed);
         let slots: Vec<_> = shared.slots.iter().map(|slot| Arc::clone(&slot)).collect();
         for slot in slots {
             let mut state = lock(&slot.state);
-            let State::Open(open) = &*state else { continue };
-            let (idle, used, handle) = (open.pins == 0, open.used, open.handle.clone());
-            if idle && used < before {
-                let taken = std::mem::replace(&mut *state, State::Taken);
+            let State::Open(usage) = *state else { continue };
+            if usage.pins == 0 && usage.used < before {
+                *state = State::Taken;
                 drop(state);
-                shared.finish(&slot, taken);
-            } else if used < now {
+                shared.finish(&slot, usage);
+            } else if usage.used < now {
                 drop(state);
-                handle.rest();
+                slot.open().rest();
             }
         }
     }
@@ -275,67 +262,64 @@ impl<O: Opener> Shared<O> {
         let evicted = loop {
             let Some(((noticed, _), slot)) = lock(&self.by_use).pop_first() else { break None };
             let mut state = lock(&slot.state);
-            let State::Open(open) = &*state else { continue };
-            let used = open.used;
-            if open.pins > 0 {
+            let State::Open(usage) = *state else { continue };
+            if usage.pins > 0 {
                 drop(state);
-                in_use.push((slot, used));
-            } else if used > noticed {
+                in_use.push((slot, usage.used));
+            } else if usage.used > noticed {
                 drop(state);
-                self.note(&slot, used);
+                self.note(&slot, usage.used);
             } else {
-                let taken = std::mem::replace(&mut *state, State::Taken);
+                *state = State::Taken;
                 drop(state);
-                break Some((slot, taken));
+                break Some((slot, usage));
             }
         };
         for (slot, used) in in_use {
             self.note(&slot, used);
         }
-        let Some((slot, taken)) = evicted else { return false };
-        self.finish(&slot, taken);
+        let Some((slot, usage)) = evicted else { return false };
+        self.finish(&slot, usage);
         self.totals.evicted();
         self.config.observer.evicted();
         true
     }
 
     /// Closes what a slot held and takes the slot out of the map.
-    fn finish(&self, slot: &Arc<SlotOf<O>>, taken: StateOf<O>) {
-        self.shut(slot, taken);
+    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage) {
+        self.shut(slot, usage);
         self.remove(slot);
     }
 
     /// Closes what a slot held and gives its part of the budget back.
-    fn shut(&self, slot: &SlotOf<O>, taken: StateOf<O>) {
-        let (State::Open(open) | State::Draining(open)) = taken else { return };
-        if let Err(error) = open.handle.close() {
+    fn shut(&self, slot: &SlotOf<O>, usage: Usage) {
+        if let Err(error) = slot.open().close() {
             tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed cleanly");
         }
-        self.totals.closed(open.hits);
+        self.totals.closed(usage.hits);
     }
 
     fn remove(&self, slot: &Arc<SlotOf<O>>) {
         self.slots.remove_if(&slot.id, |_, found| Arc::ptr_eq(found, slot));
         *lock(&slot.state) = State::Gone;
         slot.changed.notify_all();
-        self.budget.poke();
+        self.meter.budget.poke();
     }
 }
 
 impl<O: Opener> Lease<O> {
     /// Whose database it is.
     pub fn id(&self) -> &AppId {
-        &self.pin.slot.id
+        &self.slot.id
     }
 }
 
 impl<O: Opener> Clone for Lease<O> {
     fn clone(&self) -> Self {
-        if let State::Open(open) | State::Draining(open) = &mut *lock(&self.pin.slot.state) {
-            open.pins += 1;
+        if let State::Open(usage) | State::Draining(usage) = &mut *lock(&self.slot.state) {
+            usage.pins += 1;
         }
-        let pin = Pin { shared: Arc::clone(&self.pin.shared), slot: Arc::clone(&self.pin.slot) };
-        Self { handle: self.handle.clone(), pin }
+        Self { slot: Arc::clone(&self.slot) }
     }
 }
 
@@ -343,17 +327,17 @@ impl<O: Opener> std::ops::Deref for Lease<O> {
     type Target = O::Handle;
 
     fn deref(&self) -> &O::Handle {
-        &self.handle
+        self.slot.open()
     }
 }
 
-impl<O: Opener> Drop for Pin<O> {
+impl<O: Opener> Drop for Lease<O> {
     fn drop(&mut self) {
         let mut state = lock(&self.slot.state);
-        let (State::Open(open) | State::Draining(open)) = &mut *state else { return };
-        open.pins -= 1;
-        open.used = self.shared.ticks.load(Ordering::Relaxed);
-        if open.pins > 0 {
+        let (State::Open(usage) | State::Draining(usage)) = &mut *state else { return };
+        usage.pins -= 1;
+        usage.used = self.slot.meter.ticks.load(Ordering::Relaxed);
+        if usage.pins > 0 {
             return;
         }
         let drains = matches!(*state, State::Draining(_));
@@ -361,7 +345,7 @@ impl<O: Opener> Drop for Pin<O> {
         if drains {
             self.slot.changed.notify_all();
         }
-        self.shared.budget.poke();
+        self.slot.meter.budget.poke();
     }
 }
 

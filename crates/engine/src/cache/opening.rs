@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::app_id::AppId;
 use crate::cache::budget::{Budget, Cost, Reservation};
-use crate::cache::slot::{Open, Quarantine, Slot, State};
-use crate::cache::{Cache, Handle, Lease, LeaseError, Opener, Pin, Shared, SlotOf};
+use crate::cache::slot::{Quarantine, Slot, State, Usage};
+use crate::cache::{Cache, Handle, Lease, LeaseError, Opener, Shared, SlotOf};
 use crate::connect::Database;
 use crate::live::{Busy, Config, Live};
 use crate::sync::atomic::Ordering;
@@ -79,7 +79,7 @@ impl<O: Opener> Cache<O> {
         match self.shared.slots.entry(id.clone()) {
             dashmap::Entry::Occupied(found) => (Arc::clone(found.get()), false),
             dashmap::Entry::Vacant(free) => {
-                let slot = Slot::new(id.clone(), state());
+                let slot = Slot::new(id.clone(), state(), Arc::clone(&self.shared.meter));
                 free.insert(Arc::clone(&slot));
                 (slot, true)
             }
@@ -97,11 +97,11 @@ impl<O: Opener> Cache<O> {
         // However this ends, nobody may find the slot opening for ever.
         let mut undo = Undo { shared, slot, armed: true };
         let make_room = || shared.evict_one();
-        let Some(reservation) = shared.budget.reserve(Cost::FIRST, deadline, make_room) else {
+        let Some(reservation) = shared.meter.budget.reserve(Cost::FIRST, deadline, make_room) else {
             return Err(Shared::<O>::busy(&slot.id, Busy::Budget));
         };
         let started = Instant::now();
-        let grant = Grant { budget: Arc::clone(&shared.budget), reservation };
+        let grant = Grant { budget: Arc::clone(&shared.meter.budget), reservation };
         let handle = match shared.opener.open(&slot.id, grant) {
             Ok(handle) => handle,
             Err(error) if shared.opener.is_lasting(&error) => {
@@ -111,14 +111,14 @@ impl<O: Opener> Cache<O> {
             Err(error) => return Err(LeaseError::Open(error)),
         };
         undo.armed = false;
-        let used = shared.ticks.fetch_add(1, Ordering::Relaxed) + 1;
-        let open = Open { handle: handle.clone(), pins: 1, used, hits: 0 };
-        *lock(&slot.state) = State::Open(open);
+        let used = shared.meter.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(slot.handle.set(handle).is_ok(), "a slot is open once in its life");
+        *lock(&slot.state) = State::Open(Usage { pins: 1, used, hits: 0 });
         slot.changed.notify_all();
         shared.note(slot, used);
         shared.totals.opened();
         shared.config.observer.opened(started.elapsed());
-        Ok(Lease { handle, pin: Pin { shared: Arc::clone(shared), slot: Arc::clone(slot) } })
+        Ok(Lease { slot: Arc::clone(slot) })
     }
 }
 
@@ -128,14 +128,15 @@ impl<O: Opener> Shared<O> {
         let mut state = lock(&slot.state);
         let now = Instant::now();
         let reason = match &mut *state {
-            State::Open(open) if open.handle.is_condemned() => {
-                if open.pins > 0 {
+            State::Open(usage) if slot.open().is_condemned() => {
+                let usage = *usage;
+                if usage.pins > 0 {
                     // Its leases get the reason from the handle; when they are gone it is tried again.
                     return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
                 }
-                let taken = std::mem::replace(&mut *state, State::Taken);
+                *state = State::Taken;
                 drop(state);
-                self.finish(slot, taken);
+                self.finish(slot, usage);
                 return Turn::Again;
             }
             State::Open(_) | State::Gone => return Turn::Again,

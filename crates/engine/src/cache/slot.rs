@@ -4,30 +4,44 @@
 //! map and marked [`State::Gone`], and whoever still holds it looks again. Nothing is opened, closed or
 //! waited for while the lock is held.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use std::sync::Arc;
-
 use crate::app_id::AppId;
+use crate::cache::budget::Budget;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::{Condvar, Mutex};
 
 /// The place of one app.
 #[derive(Debug)]
 pub(crate) struct Slot<H, E> {
     pub(crate) id: AppId,
-    pub(crate) state: Mutex<State<H, E>>,
+    pub(crate) state: Mutex<State<E>>,
     pub(crate) changed: Condvar,
+    /// What is open; set once, before the state says so.
+    pub(crate) handle: OnceLock<H>,
+    /// What a lease needs to know of the cache when it ends; not the cache itself, which holds the slot.
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// What counts for all slots of a cache.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) budget: Arc<Budget>,
+    /// Counts openings and sweeps: between two of them all uses are equally recent, so that a use costs
+    /// no write to memory that all threads share.
+    pub(crate) ticks: AtomicU64,
 }
 
 /// What an app's slot is doing.
 #[derive(Debug)]
-pub(crate) enum State<H, E> {
+pub(crate) enum State<E> {
     /// One caller opens it; the others wait.
     Opening { since: Instant },
     /// It serves.
-    Open(Open<H>),
+    Open(Usage),
     /// Somebody wants it alone: no further leases, and it waits for those that are out.
-    Draining(Open<H>),
+    Draining(Usage),
     /// It is being closed, or somebody has it alone.
     Taken,
     /// It could not be opened, or was found damaged.
@@ -36,10 +50,9 @@ pub(crate) enum State<H, E> {
     Gone,
 }
 
-/// An open handle and who uses it.
-#[derive(Debug)]
-pub(crate) struct Open<H> {
-    pub(crate) handle: H,
+/// Who uses an open handle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
     /// Leases that are out.
     pub(crate) pins: u32,
     /// When it was used last, in ticks of the cache.
@@ -58,7 +71,13 @@ pub(crate) struct Quarantine<E> {
 }
 
 impl<H, E> Slot<H, E> {
-    pub(crate) fn new(id: AppId, state: State<H, E>) -> Arc<Self> {
-        Arc::new(Self { id, state: Mutex::new(state), changed: Condvar::new() })
+    pub(crate) fn new(id: AppId, state: State<E>, meter: Arc<Meter>) -> Arc<Self> {
+        let (state, changed, handle) = (Mutex::new(state), Condvar::new(), OnceLock::new());
+        Arc::new(Self { id, state, changed, handle, meter })
+    }
+
+    /// What is open; only to be asked for where the state says that something is, or that it drains.
+    pub(crate) fn open(&self) -> &H {
+        self.handle.get().expect("it is set before the state says so")
     }
 }

@@ -89,8 +89,8 @@ impl<O: Opener> Cache<O> {
     pub fn stats(&self) -> Stats {
         let totals = &self.shared.totals;
         let mut stats = Stats {
-            used: self.shared.budget.used(),
-            budget: self.shared.budget.limit(),
+            used: self.shared.meter.budget.used(),
+            budget: self.shared.meter.budget.limit(),
             hits: totals.hits.load(Ordering::Relaxed),
             opens: totals.opens.load(Ordering::Relaxed),
             evictions: totals.evictions.load(Ordering::Relaxed),
@@ -98,10 +98,10 @@ impl<O: Opener> Cache<O> {
         };
         for slot in &self.shared.slots {
             match &*lock(&slot.state) {
-                State::Open(open) | State::Draining(open) => {
+                State::Open(usage) | State::Draining(usage) => {
                     stats.open += 1;
-                    stats.leased += usize::from(open.pins > 0);
-                    stats.hits += open.hits;
+                    stats.leased += usize::from(usage.pins > 0);
+                    stats.hits += usage.hits;
                 }
                 State::Quarantined(_) => stats.quarantined += 1,
                 State::Opening { .. } | State::Taken | State::Gone => {}
@@ -121,7 +121,7 @@ impl<O: Opener> Cache<O> {
                 AppState::Stuck
             }
             State::Opening { .. } => AppState::Opening,
-            State::Open(open) if open.handle.is_stuck() => AppState::Stuck,
+            State::Open(_) if slot.open().is_stuck() => AppState::Stuck,
             State::Open(_) => AppState::Open,
             State::Draining(_) | State::Taken => AppState::Draining,
             State::Quarantined(set_aside) => AppState::Quarantined {

@@ -17,7 +17,6 @@ struct Fake {
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
-#[derive(Clone)]
 struct FakeHandle {
     id: String,
     open: Arc<AtomicUsize>,
@@ -133,7 +132,7 @@ fn whoever_waits_gets_what_is_let_go() {
             cache.lease_until(&id(2), Instant::now() + config.wait).map(|lease| lease.id.clone())
         })
     };
-    while cache.shared.budget.waiting() == 0 {
+    while cache.shared.meter.budget.waiting() == 0 {
         std::thread::yield_now();
     }
     drop(held);

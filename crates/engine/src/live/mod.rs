@@ -241,6 +241,11 @@ impl Live {
         self.shared.queue.len()
     }
 
+    /// Whether it is out of service.
+    pub fn is_condemned(&self) -> bool {
+        self.shared.pool.is_condemned()
+    }
+
     /// What was found, where it is out of service.
     pub fn why_out_of_service(&self) -> Option<Arc<str>> {
         self.shared.pool.why_out_of_service()

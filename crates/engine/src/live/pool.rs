@@ -16,6 +16,7 @@ use crate::judge::{self, Check};
 use crate::live::Limits;
 use crate::live::conn::Conn;
 use crate::live::error::{Busy, LiveError};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait_until};
 
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Pool {
     budget: Arc<Budget>,
     state: Mutex<State>,
     returned: Condvar,
+    /// Whether the stage is `OutOfService`, for those who only want to know that.
+    condemned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,14 @@ impl Pool {
             parked: 0,
             stage: Stage::Serving,
         };
-        Ok(Self { path, limits, budget, state: Mutex::new(state), returned: Condvar::new() })
+        Ok(Self {
+            path,
+            limits,
+            budget,
+            state: Mutex::new(state),
+            returned: Condvar::new(),
+            condemned: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -152,6 +162,11 @@ impl Pool {
         state.idle.len() + state.out.len() + state.opening
     }
 
+    /// Whether the database is out of service.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn why_out_of_service(&self) -> Option<Arc<str>> {
         match &lock(&self.state).stage {
             Stage::OutOfService(reason) => Some(Arc::clone(reason)),
@@ -216,6 +231,7 @@ impl Pool {
             }
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "a database is out of service after a failed commit");
+                self.condemned.store(true, Ordering::Relaxed);
                 Stage::OutOfService(error.to_string().into())
             }
         };
@@ -228,6 +244,7 @@ impl Pool {
         let mut state = lock(&self.state);
         if matches!(state.stage, Stage::Serving) {
             state.stage = Stage::OutOfService(reason.into());
+            self.condemned.store(true, Ordering::Relaxed);
         }
         drop(state);
         self.returned.notify_all();
