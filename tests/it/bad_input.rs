@@ -87,7 +87,7 @@ const NOT_TO_BE_WRITTEN: &[Spoil] = &[
     }),
     ("ours, but newer", "too-new", |path| {
         let mark = if path.ends_with("app.db") { APP_ID } else { CONTROL_ID };
-        sql(path, &format!("PRAGMA application_id = {mark}; PRAGMA user_version = 101"));
+        sql(path, &format!("PRAGMA application_id = {mark}; PRAGMA user_version = 9999"));
     }),
     ("marked as ours, but of an older version", "foreign-database", |path| {
         let mark = if path.ends_with("app.db") { APP_ID } else { CONTROL_ID };

@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod defects;
 mod faults;
+mod live;
 mod powercut;
 mod property;
 mod readme;

@@ -47,6 +47,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("scheduled-thread-pool", &["streamhub-engine"]),
     ("dashmap", &["streamhub-engine"]),
     ("shuttle", &["streamhub-engine"]),
+    ("allocation-counter", &[]),
     ("jiff", &["streamhub-engine"]),
     ("uuid", &["streamhub-engine"]),
     ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod files;
 pub mod fingerprint;
 pub mod legacy;
+pub mod live;
 pub mod process;
 pub mod readonly;
 pub mod skip;

@@ -204,7 +204,7 @@ fn command(dir: &Path) -> Command {
     Streamhub::new(dir).command(["migrate"])
 }
 
-fn in_parallel(runs: usize, work: &(dyn Fn(usize, &mut Totals) + Sync)) -> Totals {
+pub(crate) fn in_parallel(runs: usize, work: &(dyn Fn(usize, &mut Totals) + Sync)) -> Totals {
     let next = AtomicUsize::new(0);
     let all = Mutex::new(Totals::default());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(runs.max(1));

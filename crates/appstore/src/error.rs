@@ -8,7 +8,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum StoreError {
     /// `SQLite` refused or failed.
-    #[error(transparent)]
+    // Not transparent: whoever looks for the cause is to find SQLite's own error.
+    #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A value that the caller gave is not acceptable.
     #[error("{field}: {reason}")]

@@ -64,4 +64,5 @@ pub use error::{Result, StoreError};
 pub use identity::Identity;
 pub use page::{Listed, Page};
 pub use schema::SCHEMA;
+pub use streamhub_engine::{ReadTx, WriteTx};
 pub use template::Template;

@@ -101,7 +101,8 @@ fn streams_of_sql() -> String {
     )
 }
 
-fn has(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
+/// Whether a row is there.
+pub fn has(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
     db.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM _streamhub_attention WHERE app_id = :app AND kind = :kind AND ref = :ref)",
     )?

@@ -60,6 +60,11 @@ impl Control {
         &self.db
     }
 
+    /// The engine's handle of the file, to be put into service.
+    pub fn into_database(self) -> Database {
+        self.db
+    }
+
     /// The engine's handle of the file.
     pub fn database(&self) -> &Database {
         &self.db

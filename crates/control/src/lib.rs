@@ -17,6 +17,7 @@ mod fixture;
 pub mod members;
 pub mod nodes;
 pub mod password;
+pub mod plane;
 pub mod quotas;
 pub mod schema;
 pub mod setup;
@@ -28,5 +29,7 @@ pub mod users;
 mod words;
 
 pub use db::Control;
+pub use plane::{Plane, PlaneError};
+pub use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
 pub use tenants::TenantId;
 pub use words::UnknownWord;

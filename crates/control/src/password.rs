@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(one("correct horse battery", None), Verdict::Wrong);
         assert_eq!(one("correct horse battery", Some(&good)), Verdict::Right);
         assert_eq!(one("wrong", Some(&good)), Verdict::Wrong);
-        assert_eq!(one(&long, Some(&good)), Verdict::Wrong);
+        assert_eq!(one(&long, Some(&offered(&long).hash().unwrap())), Verdict::Wrong);
         assert_eq!(one("x", Some(&stored("nonsense"))), Verdict::Wrong);
         assert_eq!(one("x", Some(&stored(""))), Verdict::Wrong);
     }

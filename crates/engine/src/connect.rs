@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::durable;
-use crate::error::{Error, Result, SqliteContext, Unfit};
+use crate::error::{Error, Fault, Result, SqliteContext, Unfit};
 use crate::unopened::{OpenMark, Unopened};
 
 /// How long a statement waits for another connection's lock.
@@ -45,6 +46,10 @@ impl Database {
     ///
     /// The file's stamp must have been judged before; a file that this process may only read is refused.
     pub fn write(path: &Path) -> Result<Self> {
+        Self::open_for_writing(path).map_err(or_too_many_files)
+    }
+
+    fn open_for_writing(path: &Path) -> Result<Self> {
         let db = Self::open(path, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let is_read_only = db.is_readonly(rusqlite::MAIN_DB).of(path)?;
         if is_read_only {
@@ -101,10 +106,11 @@ impl Database {
     pub fn build(path: &Path) -> Result<Self> {
         drop(durable::create_new(path)?);
         let db = Self::open(path, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // auto_vacuum has to be chosen before the first page is written.
+        // auto_vacuum has to be chosen before the first page is written. It writes that page itself, so what
+        // spares the syncs and the journal comes before it.
         db.execute_batch(
-            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA locking_mode = EXCLUSIVE; \
-             PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON",
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; \
+             PRAGMA auto_vacuum = INCREMENTAL; PRAGMA foreign_keys = ON",
         )
         .of(path)?;
         db.harden()?;
@@ -171,13 +177,17 @@ impl Database {
     }
 
     fn harden(&self) -> Result<()> {
-        self.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
-            .and_then(|_| self.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false))
-            // Without it SQLite looks at a parameter of LIMIT, and compiles the statement anew at every use.
-            .and_then(|_| self.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true))
-            .and_then(|_| self.execute_batch("PRAGMA cell_size_check = ON"))
-            .of(&self.path)
+        harden(self).of(&self.path)
     }
+}
+
+/// Refuses what a schema could smuggle in, and checks the cells of every page.
+pub(crate) fn harden(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Without it SQLite looks at a parameter of LIMIT, and compiles the statement anew at every use.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    db.execute_batch("PRAGMA cell_size_check = ON")
 }
 
 impl Deref for Database {
@@ -191,6 +201,16 @@ impl Deref for Database {
 impl DerefMut for Database {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+}
+
+/// `SQLite` says the same of a file that it may not open and of a process that may open no further one.
+fn or_too_many_files(error: Error) -> Error {
+    match (error.fault(), File::open("/dev/null")) {
+        (Fault::CannotOpen, Err(source)) => {
+            Error::Io { path: error.path().to_owned(), operation: "open", source }
+        }
+        _ => error,
     }
 }
 

@@ -216,10 +216,15 @@ impl AppPlace {
         self.beside(".trash")
     }
 
-    fn beside(&self, name: &str) -> Result<PathBuf> {
+    /// Whether the app's directory, which is there, is a filesystem of its own.
+    pub fn is_own_mount(&self) -> Result<bool> {
         use std::os::unix::fs::MetadataExt;
         let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).at(path, "look at it");
-        let own_mount = self.exists()? && device(&self.dir)? != device(&self.apps)?;
+        Ok(device(&self.dir)? != device(&self.apps)?)
+    }
+
+    fn beside(&self, name: &str) -> Result<PathBuf> {
+        let own_mount = self.exists()? && self.is_own_mount()?;
         Ok(if own_mount { self.dir.join(name) } else { self.apps.join(name) })
     }
 }

@@ -166,18 +166,76 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(parent(path))
 }
 
+/// Makes a directory with one file in it, durable but for the directory's own name: that is for whoever
+/// moves it into place.
+pub fn write_in_new_dir(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    DirBuilder::new().mode(PRIVATE_DIR).create(dir).at(dir, "create the directory")?;
+    let path = dir.join(name);
+    let mut file = create_new(&path)?;
+    file.write_all(bytes).at(&path, "write the file")?;
+    file.sync_all().at(&path, "sync the file")?;
+    sync_dir(dir)
+}
+
+/// Copies a directory's files and directories into a directory that is made for it; all of it is on the
+/// disk then. Anything but plain files and directories is refused.
+pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    DirBuilder::new().mode(PRIVATE_DIR).create(to).at(to, "create the directory")?;
+    for entry in fs::read_dir(from).at(from, "list the directory")? {
+        let entry = entry.at(from, "list the directory")?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().at(&source, "look at it")?;
+        if kind.is_dir() {
+            copy_dir(&source, &target)?;
+        } else if let Some(unfit) = not_a_file(kind) {
+            return Err(Error::unfit(&source, unfit));
+        } else {
+            let mut reader = open_existing(&source).at(&source, "read the file")?;
+            let mut writer = create_new(&target)?;
+            io::copy(&mut reader, &mut writer).at(&target, "copy the file")?;
+            writer.sync_all().at(&target, "sync the file")?;
+        }
+    }
+    sync_dir(to)
+}
+
+/// A path without links in it.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).at(path, "look at it")
+}
+
+/// When a file was last written; none where there is no such file.
+pub fn modified(path: &Path) -> Result<Option<std::time::SystemTime>> {
+    match fs::symlink_metadata(path).and_then(|found| found.modified()) {
+        Ok(at) => Ok(Some(at)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at(path, "look at it"),
+    }
+}
+
 /// Syncs a directory: the names in it are then on the disk.
 pub fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).at(path, "open the directory")?.sync_all().at(path, "sync the directory")
 }
 
-/// Gives a file another name that must be free; both directories are synced.
+/// Gives a file or directory another name that must be free; both directories are synced.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    match renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        Err(nix::Error::EEXIST) => return Err(Error::unfit(to, Unfit::Exists)),
-        other => other.at(to, "rename the file")?,
-    }
+    rename_unsynced(from, to)?;
     sync_parents(from, to)
+}
+
+/// As [`rename_new`], out of staging: that the old name is gone need not last, since staging is emptied at
+/// every start.
+pub fn move_new(from: &Path, to: &Path) -> Result<()> {
+    rename_unsynced(from, to)?;
+    sync_dir(parent(to))
+}
+
+fn rename_unsynced(from: &Path, to: &Path) -> Result<()> {
+    match renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Err(nix::Error::EEXIST | nix::Error::ENOTEMPTY) => Err(Error::unfit(to, Unfit::Exists)),
+        other => other.at(to, "rename the file"),
+    }
 }
 
 fn sync_parents(from: &Path, to: &Path) -> Result<()> {

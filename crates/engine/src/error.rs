@@ -181,8 +181,10 @@ pub enum Fault {
     Corrupt,
     /// Not an SQLite database at all.
     NotADatabase,
-    /// Cannot be opened: missing, no permission, or no file descriptors left.
+    /// Cannot be opened: missing, or no permission.
     CannotOpen,
+    /// The process, or the machine, has as many files open as it may.
+    TooManyFiles,
     /// The file or its disk cannot be written.
     ReadOnly,
     /// A row breaks a constraint.
@@ -216,6 +218,7 @@ impl Fault {
 
     fn of_io(error: &io::Error) -> Self {
         match error.kind() {
+            _ if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => Self::TooManyFiles,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::Full
             }
@@ -235,6 +238,7 @@ impl fmt::Display for Fault {
             Self::Corrupt => "the database is damaged",
             Self::NotADatabase => "not an SQLite database",
             Self::CannotOpen => "cannot be opened",
+            Self::TooManyFiles => "as many files are open as may be",
             Self::ReadOnly => "cannot be written",
             Self::Constraint => "a row breaks a constraint",
             Self::Interrupted => "it was stopped",
@@ -277,8 +281,9 @@ impl Error {
                 Fault::Io => "check the disk and the kernel log, then try again; nothing is half done",
                 Fault::Corrupt | Fault::NotADatabase => Unfit::RESTORE,
                 Fault::CannotOpen => {
-                    "check that it exists, that this user may read and write it, that its disk has room for a -wal beside it, and that file descriptors are left (ulimit -n)"
+                    "check that it exists, that this user may read and write it, and that its disk has room for a -wal beside it"
                 }
+                Fault::TooManyFiles => "try again a little later, or let the process open more files (ulimit -n)",
                 Fault::ReadOnly => "make the file and its disk writable for this user",
                 Fault::Constraint | Fault::Interrupted | Fault::Other => {
                     "see the reason; nothing was changed"
@@ -408,6 +413,8 @@ mod tests {
         }
         let enospc = io::Error::from_raw_os_error(nix::libc::ENOSPC);
         assert_eq!(Fault::of_io(&enospc), Fault::Full);
+        let emfile = io::Error::from_raw_os_error(nix::libc::EMFILE);
+        assert_eq!(Fault::of_io(&emfile), Fault::TooManyFiles);
     }
 
     #[test]

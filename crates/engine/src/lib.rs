@@ -17,6 +17,8 @@ pub mod data_dir;
 pub mod database_url;
 pub mod durable;
 pub mod error;
+#[cfg(all(test, feature = "explore"))]
+mod explore;
 pub mod filesystem;
 pub mod header;
 pub mod install;
@@ -28,6 +30,7 @@ pub mod meta;
 pub mod migrate;
 pub mod names;
 pub mod observe;
+pub mod read_pool;
 pub mod reshape;
 pub mod seal;
 pub mod snapshot;

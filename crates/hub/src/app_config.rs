@@ -12,6 +12,8 @@ use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
 use streamhub_engine::{AppId, durable};
 
+pub use streamhub_engine::live::Durability;
+
 use crate::secrets::{MASK, mask_url};
 use crate::yaml::{self, YamlError};
 
@@ -20,16 +22,6 @@ use crate::yaml::{self, YamlError};
 pub struct AppConfig {
     tree: Mapping,
     durability: Durability,
-}
-
-/// When an app's acknowledged writes are on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Before they are acknowledged.
-    #[default]
-    Full,
-    /// At the next checkpoint: a power cut can take the last ones back.
-    Normal,
 }
 
 /// A key that names a secret, which is kept elsewhere.

@@ -27,6 +27,7 @@ use crate::secrets::Secrets;
 pub(crate) struct Booted {
     pub(crate) lock: DirLock,
     pub(crate) data: DataDir,
+    pub(crate) site: Site,
     pub(crate) control: Control,
     pub(crate) created: bool,
     pub(crate) split: Option<SplitReport>,
@@ -87,7 +88,7 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
     tighten(path);
     tighten(&data.secrets_file());
     durable::create_dir(&data.apps())?;
-    Ok(Booted { lock, data, control, created, split })
+    Ok(Booted { lock, data, site, control, created, split })
 }
 
 /// Judges a data directory as [`Hub::open`](crate::Hub::open) would, taking no lock and changing nothing.

@@ -1,10 +1,22 @@
 //! Why a hub cannot be opened or an operation on it fails.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use streamhub_engine::{Error, Fault, Unfit, filesystem};
+use streamhub_appstore::StoreError;
+use streamhub_control::PlaneError;
+use streamhub_control::apps::Refused;
+use streamhub_control::quotas::QuotaExceeded;
+use streamhub_engine::cache::LeaseError;
+use streamhub_engine::live::{Busy, LiveError};
+use streamhub_engine::{AppId, Error, Fault, Unfit, filesystem};
 
+use crate::app_config::AppConfigError;
 use crate::secrets::SecretsError;
+
+/// The result of an operation on a hub.
+pub type Result<T, E = HubError> = std::result::Result<T, E>;
 
 /// A failed operation on a hub.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +46,12 @@ pub enum HubError {
         path: PathBuf,
         /// Why.
         refused: filesystem::Refused,
+    },
+    /// A file or directory that the caller named is not there.
+    #[error("{}: there is no such file", path.display())]
+    NoSource {
+        /// Where it was looked for.
+        path: PathBuf,
     },
     /// There is no data directory.
     #[error("{}: there is no such data directory", path.display())]
@@ -116,6 +134,104 @@ pub enum HubError {
         /// The address.
         email: String,
     },
+    /// It could not be done in time; try again a little later.
+    #[error("{what}: {reason}")]
+    Busy {
+        /// The app, or the database.
+        what: String,
+        /// What stood in the way.
+        reason: Busy,
+    },
+    /// An app is set aside, because its database could not be opened.
+    #[error("{app} is out of service: {reason}")]
+    OutOfService {
+        /// The app.
+        app: AppId,
+        /// What was found when it was opened last.
+        #[source]
+        reason: Arc<HubError>,
+        /// How long until it is tried again.
+        retry_in: Duration,
+    },
+    /// An app's database did not do what was asked.
+    #[error(transparent)]
+    Live(LiveError),
+    /// The control database did not do what was asked.
+    #[error("the control database: {0}")]
+    Plane(#[source] PlaneError),
+    /// A row of an app is refused, or not there.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry refuses a step in an app's life.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A tenant has as much of something as it may have.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// The app is registered, but not in service.
+    #[error("{app} is {state}")]
+    NotInService {
+        /// The app.
+        app: AppId,
+        /// Where in its life it is, or how far its take-over is.
+        state: String,
+    },
+    /// The app is registered, and its directory is not there.
+    #[error("{}: the app's directory is missing", dir.display())]
+    NoAppDir {
+        /// Where it was expected.
+        dir: PathBuf,
+    },
+    /// A directory is there already.
+    #[error("{}: there is a directory already, and no app of this name is registered", dir.display())]
+    DirectoryThere {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The app's directory is a mount of its own, which cannot be renamed.
+    #[error("{}: it is a mount of its own, which cannot be moved away", dir.display())]
+    OwnMount {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// An app.db that is not the one that the registry points at, or a copy that may not be adopted.
+    #[error("{}: {detail}", path.display())]
+    NotItsOwn {
+        /// The database or directory.
+        path: PathBuf,
+        /// What was expected and what was found.
+        detail: String,
+    },
+    /// A directory that is to be adopted is not a sealed copy.
+    #[error("{}: {detail}", path.display())]
+    NotSealed {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing or does not match.
+        detail: String,
+    },
+    /// An app's `config.yaml` is refused.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    AppConfig(Vec<AppConfigError>),
+    /// Something of this name is there already.
+    #[error("{noun} {name:?} is already there")]
+    Exists {
+        /// What it is.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Nothing of this name is there.
+    #[error("there is no {noun} {name:?}")]
+    NotFound {
+        /// What was looked for.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Something that a caller asked for is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
     /// The hub was closed before.
     #[error("the hub is closed")]
     Closed,
@@ -129,6 +245,18 @@ pub enum Kind {
     Failed,
     /// A source is missing.
     SourceMissing,
+    /// What was to be made is already there.
+    Exists,
+    /// It could not be done in time, or the app is out of service; a later try may succeed.
+    Unavailable,
+    /// What was asked for does not exist.
+    NotFound,
+    /// What was asked for is not acceptable.
+    Invalid,
+    /// A quota is used up.
+    Quota,
+    /// The write may have happened or not.
+    Unknown,
     /// Someone else holds the data directory.
     InUse,
     /// The configuration or the installation has to be mended by a person.
@@ -155,7 +283,9 @@ impl HubError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::InUse { .. } => Kind::InUse,
-            Self::NoDataDir { .. } | Self::NoInstallation { .. } => Kind::SourceMissing,
+            Self::NoDataDir { .. } | Self::NoInstallation { .. } | Self::NoSource { .. } => {
+                Kind::SourceMissing
+            }
             Self::Control(error) => match error.fault() {
                 Fault::Busy => Kind::InUse,
                 Fault::Full | Fault::Io | Fault::ReadOnly => Kind::Failed,
@@ -168,10 +298,33 @@ impl HubError {
             Self::Engine(_)
             | Self::Backup(_)
             | Self::NoSpace { .. }
-            | Self::UnknownApp { .. }
-            | Self::UnknownUser { .. }
-            | Self::AmbiguousUser { .. }
+            | Self::OwnMount { .. }
+            | Self::NotItsOwn { .. }
+            | Self::NotSealed { .. }
             | Self::Closed => Kind::Failed,
+            Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::Exists { .. } | Self::DirectoryThere { .. } => Kind::Exists,
+            Self::AmbiguousUser { .. } | Self::Invalid(_) | Self::AppConfig(_) => Kind::Invalid,
+            Self::Busy { .. }
+            | Self::OutOfService { .. }
+            | Self::NotInService { .. }
+            | Self::NoAppDir { .. } => Kind::Unavailable,
+            Self::Live(error) | Self::Plane(PlaneError::Live(error)) => of_live(error),
+            Self::Plane(_) => Kind::Failed,
+            Self::Quota(_) => Kind::Quota,
+            Self::Store(error) => match error {
+                StoreError::Invalid { .. } => Kind::Invalid,
+                StoreError::Exists { .. } => Kind::Exists,
+                StoreError::NotFound { .. } => Kind::NotFound,
+                _ => Kind::Failed,
+            },
+            Self::Refused(refused) => match refused {
+                Refused::NameTaken { .. } | Refused::UuidTaken { .. } => Kind::Exists,
+                Refused::QuotaExceeded(_) => Kind::Quota,
+                Refused::Unknown { .. } | Refused::UnknownTenant(_) => Kind::NotFound,
+                Refused::State { .. } => Kind::Unavailable,
+                Refused::Generation { .. } => Kind::Failed,
+            },
             Self::Filesystem { .. }
             | Self::NotADirectory { .. }
             | Self::TwoControls { .. }
@@ -210,6 +363,87 @@ impl HubError {
             Self::UnknownUser { .. } => "check the spelling; case does not count".to_owned(),
             Self::AmbiguousUser { .. } => "give them different addresses first".to_owned(),
             Self::Closed => "open it again".to_owned(),
+            Self::NoSource { .. } => "check the path".to_owned(),
+            Self::Busy { .. } => "try again a little later".to_owned(),
+            Self::OutOfService { reason, .. } => reason.way_out(),
+            Self::Live(error) => error.way_out().to_owned(),
+            Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
+            Self::Plane(PlaneError::Sqlite(_)) => "see the reason; nothing was changed".to_owned(),
+            Self::Store(error) => error.way_out().to_owned(),
+            Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
+            Self::Refused(Refused::UuidTaken { .. }) => {
+                "the same app is registered here already; `streamhub app list` shows it".to_owned()
+            }
+            Self::Refused(Refused::UnknownTenant(_)) => "`streamhub tenant list` shows the tenants".to_owned(),
+            Self::Refused(Refused::QuotaExceeded(_)) | Self::Quota(_) => {
+                "end or delete something, or raise the tenant's quota".to_owned()
+            }
+            Self::Refused(_) => "`streamhub app list` shows where each app is in its life".to_owned(),
+            Self::NotInService { .. } => {
+                "`streamhub app list` shows why; an open take-over is tried again at the next start".to_owned()
+            }
+            Self::NoAppDir { .. } => {
+                "is the disk mounted? otherwise restore the app from a backup".to_owned()
+            }
+            Self::DirectoryThere { .. } => {
+                "move it away, or adopt it with `streamhub app adopt` where it is a copy of an app".to_owned()
+            }
+            Self::OwnMount { .. } => "copy it to where the other apps are and unmount it".to_owned(),
+            Self::NotItsOwn { .. } => {
+                "put the app's own database back; `streamhub doctor` shows what is where".to_owned()
+            }
+            Self::NotSealed { .. } => {
+                "seal it where it is in service (`streamhub app seal NAME`) and copy it again; --unsealed takes it after a full check"
+                    .to_owned()
+            }
+            Self::AppConfig(errors) => {
+                errors.iter().find_map(AppConfigError::way_out).unwrap_or_default()
+            }
+            Self::Exists { .. } => "choose another name".to_owned(),
+            Self::NotFound { .. } => "check the spelling".to_owned(),
+            Self::Invalid(_) => "correct it; nothing was changed".to_owned(),
+        }
+    }
+}
+
+fn of_live(error: &LiveError) -> Kind {
+    match error {
+        LiveError::CommitUnknown { .. } => Kind::Unknown,
+        LiveError::Busy { .. } | LiveError::OutOfService { .. } => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<LiveError> for HubError {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::Busy { path, reason } => Self::Busy { what: path.display().to_string(), reason },
+            LiveError::Closed { .. } => Self::Closed,
+            LiveError::Failed(error) => Self::Engine(error),
+            error => Self::Live(error),
+        }
+    }
+}
+
+impl From<PlaneError> for HubError {
+    fn from(error: PlaneError) -> Self {
+        match error {
+            PlaneError::Live(LiveError::Busy { path, reason }) => {
+                Self::Busy { what: path.display().to_string(), reason }
+            }
+            PlaneError::Live(LiveError::Closed { .. }) => Self::Closed,
+            error => Self::Plane(error),
+        }
+    }
+}
+
+impl From<LeaseError<HubError>> for HubError {
+    fn from(error: LeaseError<Self>) -> Self {
+        match error {
+            LeaseError::Busy { app, reason } => Self::Busy { what: app.to_string(), reason },
+            LeaseError::Quarantined { app, reason, retry_in } => Self::OutOfService { app, reason, retry_in },
+            LeaseError::Open(error) => error,
+            _ => Self::Closed,
         }
     }
 }

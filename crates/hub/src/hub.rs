@@ -1,25 +1,31 @@
-//! The hub: a data directory in possession, and what can be done with it.
+//! The hub: a data directory in possession, and the leases on its apps.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use streamhub_control::Control;
+use streamhub_appstore::Template;
 use streamhub_control::apps::{self, App, Tally};
-use streamhub_control::password::PasswordHash;
-use streamhub_control::setup::{self, SetupToken};
-use streamhub_control::users::{self, Reset, User};
-use streamhub_engine::DataDir;
+use streamhub_control::{Control, Plane};
+use streamhub_engine::cache::{AppState, Cache, CacheConfig, Cost, Stats};
 use streamhub_engine::database_url::ControlPlace;
 use streamhub_engine::filesystem::Volatile;
+use streamhub_engine::live::{self, Limits};
 use streamhub_engine::lock::DirLock;
+use streamhub_engine::observe::{Observer, Unobserved};
+use streamhub_engine::{AppId, DataDir};
 
+use crate::blocking::Blocking;
 use crate::boot;
-use crate::error::HubError;
+use crate::error::{HubError, Result};
+use crate::lease::Lease;
 use crate::legacy::LegacySource;
+use crate::opener::AppOpener;
 use crate::progress::Progress;
 use crate::report::SplitReport;
+use crate::upkeep::Upkeep;
 
-/// How a hub is opened.
+/// How a hub is opened. Every field has a default that serves.
 #[derive(Clone)]
 pub struct HubConfig {
     /// The data directory.
@@ -32,17 +38,73 @@ pub struct HubConfig {
     pub volatile: Volatile,
     /// Who takes older data over; default nobody.
     pub legacy: Option<Arc<dyn LegacySource>>,
+    /// Connections and file descriptors that the apps' databases may have open at the same time;
+    /// default half of the process's file descriptors.
+    pub budget: Cost,
+    /// How long a caller waits for an app before it is told `Busy`; default 5 s.
+    pub wait: Duration,
+    /// How much one app's database may take.
+    pub limits: Limits,
+    /// An app that nobody has used for this long, or up to twice as long, is closed; default 60 s.
+    pub idle: Duration,
+    /// What becomes of streams that were live when the process ended; default: they are ended.
+    pub live_streams: LiveStreams,
+    /// What becomes of directories that appear among the apps; default: they are reported.
+    pub appearing: Appearing,
+    /// A graceful stop seals the open apps whose databases are no larger than this; default 64 MiB.
+    pub seal_up_to: u64,
+    /// How long the trash and copies from before a migration are kept; default 30 and 7 days.
+    pub keep: Keep,
+    /// Who is told what the live core does; default nobody.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// How long what is kept for a way back is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Deleted apps.
+    pub trash: Duration,
+    /// Copies of databases from before their schema changed.
+    pub pre_migrate: Duration,
+}
+
+/// What becomes of streams that were live when the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveStreams {
+    /// The media server is in this process, so they ended with it.
+    End,
+    /// The media server is elsewhere and goes on; whoever embeds the hub reconciles.
+    Keep,
+}
+
+/// What becomes of directories that appear among the apps and that the registry does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appearing {
+    /// They are reported, and a person decides.
+    Report,
+    /// Sealed ones whose tenant is registered are adopted.
+    AdoptSealed,
 }
 
 impl HubConfig {
     /// The defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        const DAY: Duration = Duration::from_hours(24);
         Self {
             data_dir: data_dir.into(),
             control: None,
             may_create: true,
             volatile: Volatile::Refuse,
             legacy: None,
+            budget: Cost::of_process(),
+            wait: Duration::from_secs(5),
+            limits: Limits::default(),
+            idle: Duration::from_mins(1),
+            live_streams: LiveStreams::End,
+            appearing: Appearing::Report,
+            seal_up_to: 64 << 20,
+            keep: Keep { trash: 30 * DAY, pre_migrate: 7 * DAY },
+            observer: Arc::new(Unobserved),
         }
     }
 }
@@ -55,46 +117,124 @@ impl std::fmt::Debug for HubConfig {
             .field("may_create", &self.may_create)
             .field("volatile", &self.volatile)
             .field("legacy", &self.legacy.is_some())
-            .finish()
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
     }
 }
 
 /// A data directory in this process's possession. Cheap to clone; all clones are one hub.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use streamhub::{Hub, HubConfig, HubError, NewApp, TenantId, progress::Silent, streams};
+///
+/// let mut config = HubConfig::new(dir.path().join("data"));
+/// # config.volatile = streamhub::Volatile::Permit;
+/// let hub = Hub::open(&config, &Silent)?;
+/// let id = "news-24".parse()?;
+/// hub.create(&NewApp::new(id, TenantId::platform()))?;
+///
+/// let app = hub.app(&"news-24".parse()?)?;
+/// let live = app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?))?;
+/// assert_eq!(live, 0);
+/// drop(app);
+/// hub.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    open: Mutex<Option<Open>>,
-    data: DataDir,
+pub(crate) struct Shared {
+    pub(crate) config: HubConfig,
+    pub(crate) data: DataDir,
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) cache: Cache<AppOpener>,
+    pub(crate) blocking: Blocking,
+    pub(crate) template: OnceLock<Mutex<Template>>,
+    pub(crate) installation: String,
+    pub(crate) upkeep: Upkeep,
+    /// Taken when the hub is closed.
+    lock: Mutex<Option<DirLock>>,
     created: bool,
     split: Option<SplitReport>,
-}
-
-/// What a hub has until it is closed.
-#[derive(Debug)]
-struct Open {
-    // Closed before the lock goes: fields drop in order.
-    control: Control,
-    _lock: DirLock,
 }
 
 impl Hub {
     /// Takes a data directory into possession: creates a new one, takes an older one over, opens ours.
     ///
-    /// Blocks, for minutes where there is much older data.
-    pub fn open(config: &HubConfig, progress: &dyn Progress) -> Result<Self, HubError> {
+    /// Blocks, for minutes where there is much older data. Inside a tokio runtime it is to be called on a
+    /// thread that may block; the runtime then runs what async callers ask for.
+    pub fn open(config: &HubConfig, progress: &dyn Progress) -> Result<Self> {
         let booted = boot::boot(config, progress)?;
-        Ok(Self {
+        let blocking = Blocking::new();
+        let installation = booted.control.installation().map_err(HubError::control)?.unwrap_or_default();
+        let plane = put_into_service(booted.control, config, &blocking)?;
+        let opener = AppOpener {
+            plane: Arc::clone(&plane),
+            site: booted.site,
+            legacy: config.legacy.clone(),
+            limits: config.limits,
+            observer: Arc::clone(&config.observer),
+            executor: blocking.executor(),
+            settled: Arc::default(),
+        };
+        let cache = Cache::new(
+            opener,
+            CacheConfig {
+                budget: config.budget,
+                wait: config.wait,
+                observer: Arc::clone(&config.observer),
+                ..CacheConfig::default()
+            },
+        );
+        let hub = Self {
             shared: Arc::new(Shared {
-                open: Mutex::new(Some(Open { control: booted.control, _lock: booted.lock })),
+                config: config.clone(),
                 data: booted.data,
+                plane,
+                cache,
+                blocking,
+                template: OnceLock::new(),
+                installation,
+                upkeep: Upkeep::default(),
+                lock: Mutex::new(Some(booted.lock)),
                 created: booted.created,
                 split: booted.split,
             }),
-        })
+        };
+        hub.finish_steps()?;
+        hub.shared.upkeep.start(&hub);
+        Ok(hub)
+    }
+
+    /// Leases an app: its database is open, and stays so until the lease and its clones are gone.
+    ///
+    /// Blocks for the opening where the app is not open, some tenths of a millisecond; waits where as many
+    /// apps are in use as may be open.
+    pub fn app(&self, id: &AppId) -> Result<Lease> {
+        let lease = self.shared.cache.lease(id)?;
+        Ok(Lease::new(self.clone(), lease))
+    }
+
+    /// As [`app`](Self::app), for async callers: an app that is open costs no thread.
+    pub async fn app_async(&self, id: &AppId) -> Result<Lease> {
+        if let Some(lease) = self.shared.cache.try_lease(id) {
+            return Ok(Lease::new(self.clone(), lease));
+        }
+        let (hub, id) = (self.clone(), id.clone());
+        self.shared.blocking.run(move || hub.app(&id)).await?
+    }
+
+    /// What an app's place in the cache is doing.
+    pub fn app_state(&self, id: &AppId) -> AppState {
+        self.shared.cache.state(id)
+    }
+
+    /// Figures of the cache of open apps.
+    pub fn cache_stats(&self) -> Stats {
+        self.shared.cache.stats()
     }
 
     /// The data directory.
@@ -113,61 +253,85 @@ impl Hub {
     }
 
     /// All registered apps, by name.
-    pub fn apps(&self) -> Result<Vec<App>, HubError> {
-        self.with_control(|control| control.query(apps::list))
+    pub fn apps(&self) -> Result<Vec<App>> {
+        Ok(self.shared.plane.read(apps::list)?)
     }
 
-    /// The app of this name.
-    pub fn app(&self, name: &str) -> Result<App, HubError> {
-        self.with_control(|control| control.query(|db| apps::by_name(db, name)))?
+    /// What the registry says of the app of this name.
+    pub fn registered(&self, name: &str) -> Result<App> {
+        self.shared
+            .plane
+            .read(|db| apps::by_name(db, name))?
             .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
     }
 
-    /// Gives the user with this address a new password and ends its sessions; returns the user and
-    /// how many sessions were ended.
-    pub fn reset_password(&self, email: &str, hash: &PasswordHash) -> Result<(User, usize), HubError> {
-        let reset =
-            self.with_control(|control| control.write(|tx| users::reset_password(tx, email, hash)))?;
-        match reset {
-            Reset::Done { user, sessions_ended } => Ok((user, sessions_ended)),
-            Reset::Unknown => Err(HubError::UnknownUser { email: email.to_owned() }),
-            Reset::Ambiguous => Err(HubError::AmbiguousUser { email: email.to_owned() }),
-        }
-    }
-
-    /// A new one-time token for making the first superadmin; those before it count no more. None
-    /// where a superadmin can log in with a password already.
-    pub fn renew_setup_token(&self) -> Result<Option<SetupToken>, HubError> {
-        self.with_control(|control| control.write(|tx| setup::renew(tx)))
-    }
-
     /// How many apps there are, and how many of them are out of service.
-    pub fn tally(&self) -> Result<Tally, HubError> {
-        self.with_control(|control| control.query(apps::tally))
+    pub fn tally(&self) -> Result<Tally> {
+        Ok(self.shared.plane.read(apps::tally)?)
     }
 
-    /// Writes everything into the databases' own files, closes them and lets go of the data directory.
-    /// Other clones of this hub find it closed.
-    pub fn close(&self) -> Result<(), HubError> {
-        match self.lock_open().take() {
-            Some(Open { control, _lock }) => Ok(control.close()?),
-            None => Ok(()),
+    /// Ends everything in order: upkeep, then the apps, each drained, written out and sealed, then the
+    /// control database; then lets go of the data directory. Other clones of this hub find it closed.
+    ///
+    /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end the databases are
+    /// whole all the same, as after a crash, and the error says how many.
+    pub fn close(&self) -> Result<()> {
+        let shared = &self.shared;
+        let Some(lock) = shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        shared.upkeep.stop();
+        let deadline = Instant::now() + shared.config.wait;
+        let closed = self.seal_open_apps(deadline);
+        let still_used = shared.cache.close(deadline);
+        if let Err(error) = self.forget_empty_outboxes() {
+            tracing::warn!(%error, "outboxes are looked at again at the next start");
         }
+        let control = shared.plane.close().map_err(HubError::control);
+        drop(lock);
+        closed.and(control)?;
+        if still_used > 0 {
+            let what = format!("{still_used} apps");
+            return Err(HubError::Busy { what, reason: live::Busy::InUse });
+        }
+        Ok(())
     }
 
-    fn with_control<T>(
+    pub(crate) fn read<T>(
         &self,
-        work: impl FnOnce(&mut Control) -> streamhub_engine::Result<T>,
-    ) -> Result<T, HubError> {
-        match self.lock_open().as_mut() {
-            Some(open) => work(&mut open.control).map_err(HubError::control),
-            None => Err(HubError::Closed),
-        }
+        work: impl FnOnce(&streamhub_control::Connection) -> streamhub_control::SqlResult<T>,
+    ) -> Result<T> {
+        Ok(self.shared.plane.read(work)?)
     }
 
-    fn lock_open(&self) -> MutexGuard<'_, Option<Open>> {
-        // A panic in a closure rolls its transaction back; the connection stays whole.
-        self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&streamhub_control::Connection) -> streamhub_control::SqlResult<T> + Send + 'static,
+    ) -> Result<T> {
+        Ok(self.shared.plane.write(work)?)
+    }
+}
+
+fn put_into_service(control: Control, config: &HubConfig, blocking: &Blocking) -> Result<Arc<Plane>> {
+    let config = live::Config {
+        limits: config.limits,
+        observer: Arc::new(Unobserved),
+        executor: blocking.executor(),
+        first_write: Box::new(|| Ok(live::Durability::Full)),
+    };
+    Plane::new(control, config).map(Arc::new).map_err(HubError::control)
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever did not close the hub finds everything as after a crash, which is whole.
+        self.upkeep.stop();
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("data", &self.shared.data.root()).finish_non_exhaustive()
     }
 }
 
@@ -186,7 +350,7 @@ mod tests {
         let clone = hub.clone();
         assert!(matches!(Hub::open(&config, &Silent), Err(HubError::InUse { .. })));
         hub.close().unwrap();
-        assert!(matches!(clone.apps(), Err(HubError::Closed)));
+        assert!(matches!(clone.app(&"app-1".parse().unwrap()), Err(HubError::Closed)));
         assert!(!Hub::open(&config, &Silent).unwrap().created());
     }
 }

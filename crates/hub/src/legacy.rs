@@ -6,9 +6,9 @@
 
 use std::path::PathBuf;
 
-use streamhub_engine::DataDir;
 use streamhub_engine::filesystem::Volatile;
 use streamhub_engine::unopened::Protection;
+use streamhub_engine::{AppId, DataDir};
 
 use crate::error::HubError;
 use crate::progress::Progress;
@@ -42,4 +42,8 @@ pub trait LegacySource: Send + Sync {
     ///
     /// An app that fails is in the report; an error means that nothing at all could be done.
     fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError>;
+
+    /// Takes one app over that is used for the first time although its take-over is open: its directory
+    /// may have appeared since. The control database is open and in use.
+    fn first_open(&self, site: &Site, app: &AppId) -> Result<(), HubError>;
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use streamhub::legacy::Site;
-use streamhub::progress::Progress;
 use streamhub::report::{Outcome, Tally};
 use streamhub_appstore::Identity;
 use streamhub_appstore::schema::{APPLICATION_ID, SCHEMA};
@@ -25,7 +24,7 @@ use streamhub_engine::{
 };
 
 use crate::adopt;
-use crate::cursor::Cursors;
+use crate::crew::Incoming;
 use crate::failure::Failure;
 use crate::fill::HighestIds;
 use crate::import::{Source, hold};
@@ -45,14 +44,11 @@ pub(crate) enum Mode {
 /// What all apps of a run have in common.
 pub(crate) struct Run<'a> {
     pub(crate) site: &'a Site,
-    /// The control database.
-    pub(crate) control: &'a rusqlite::Connection,
     pub(crate) highest_ids: HighestIds,
     pub(crate) installation: &'a str,
     /// The app whose foreign and left-over rows a person asked for.
     pub(crate) recover: Option<&'a AppId>,
     pub(crate) mode: Mode,
-    pub(crate) progress: &'a dyn Progress,
 }
 
 /// How one app's take-over ended, if it did not fail.
@@ -73,10 +69,10 @@ impl Taken {
 }
 
 /// Takes one app over.
-pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<Taken, Failure> {
+pub(crate) fn take(run: &Run<'_>, app: &App, incoming: &mut Incoming<'_>) -> Result<Taken, Failure> {
     let id: AppId = app.name.parse().map_err(|_| Failure::BadName { name: app.name.clone() })?;
     let place = run.site.data.app(&id);
-    let rows = GlobalRows::of(run, app, cursors)?;
+    let rows = GlobalRows::of(run, incoming)?;
     let there = place.exists()?;
     if !there || is_bare_mount_point(&place, rows)? {
         let dir = place.dir().to_owned();
@@ -102,7 +98,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Resul
         accept_foreign: run.recover == Some(&id),
         vods_db: vods_db.as_ref(),
         notes,
-        cursors,
+        incoming,
     };
     if !durable::exists(&place.db())? {
         return if app.uuid.is_none() {
@@ -131,12 +127,12 @@ pub(crate) struct Settled {
 pub(crate) fn settled(
     run: &Run<'_>,
     app: &App,
-    cursors: &mut Cursors<'_>,
+    incoming: &mut Incoming<'_>,
 ) -> Result<Option<Settled>, Failure> {
     let id: AppId = app.name.parse().map_err(|_| Failure::BadName { name: app.name.clone() })?;
     let place = run.site.data.app(&id);
     let path = place.dir().join("vods.db");
-    let has_rows = GlobalRows::of(run, app, cursors)? != GlobalRows::None;
+    let has_rows = GlobalRows::of(run, incoming)? != GlobalRows::None;
     let vods_db = VodsDb::open(&path)?;
     if !has_rows && vods_db.is_none() {
         return Ok(None);
@@ -164,7 +160,7 @@ pub(crate) fn settled(
         accept_foreign: true,
         vods_db: vods_db.as_ref(),
         notes: Vec::new(),
-        cursors,
+        incoming,
     };
     let sources = work.source_digests()?;
     if !sources.iter().all(|source| record.sources.contains(source)) {
@@ -185,11 +181,10 @@ enum GlobalRows {
 }
 
 impl GlobalRows {
-    fn of(run: &Run<'_>, app: &App, cursors: &mut Cursors<'_>) -> Result<Self, Failure> {
+    fn of(run: &Run<'_>, incoming: &mut Incoming<'_>) -> Result<Self, Failure> {
         let mut found = Self::None;
-        for (cursor, table) in cursors.iter_mut().zip(&TABLES) {
-            let Some(cursor) = cursor else { continue };
-            if cursor.seek(app.id).of(&run.site.control)? {
+        for (at, table) in TABLES.iter().enumerate() {
+            if incoming.layout(at).of(&run.site.control)?.is_some() {
                 found = if table.numbered || found == Self::Media { Self::Media } else { Self::IngressOnly };
             }
         }
@@ -245,7 +240,7 @@ pub(crate) struct Work<'a, 's> {
     pub(crate) vods_db: Option<&'a VodsDb>,
     /// What a person should know of the sources.
     pub(crate) notes: Vec<String>,
-    pub(crate) cursors: &'a mut Cursors<'s>,
+    pub(crate) incoming: &'a mut Incoming<'s>,
 }
 
 impl Work<'_, '_> {

@@ -18,7 +18,8 @@ use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{Database, Result, durable, meta, snapshot, time};
 
 use crate::app::{self, Mode, Run};
-use crate::cursor::{self, Select};
+use crate::crew;
+use crate::cursor::Select;
 use crate::fill::HighestIds;
 use crate::older::TABLES;
 
@@ -118,33 +119,39 @@ fn decide(site: &Site, control: &Database) -> Result<Decided, HubError> {
     let installation = meta::get(control, streamhub_control::db::INSTALLATION).of(path)?.unwrap_or_default();
     let run = Run {
         site,
-        control,
         highest_ids: HighestIds::find(control).of(path)?,
         installation: &installation,
         recover: None,
         mode: Mode::DryRun,
-        progress: &Silent,
     };
     let registered = apps::list_by_id(control).of(path)?;
-    cursor::with_cursors(control, &Select::All, |cursors| {
-        for app in &registered {
-            if app.split_state != Some(SplitState::Done) {
-                if app.split_state.is_some() {
-                    decided.kept.push(format!("app {}: it is not taken over", app.name));
-                }
-                continue;
+    let (done, others): (Vec<_>, Vec<_>) =
+        registered.iter().partition(|app| app.split_state == Some(SplitState::Done));
+    let open = others.into_iter().filter(|app| app.split_state.is_some());
+    decided.kept.extend(open.map(|app| format!("app {}: it is not taken over", app.name)));
+    let mut all = BTreeMap::new();
+    crew::each_app(
+        control,
+        &Select::All,
+        &done,
+        &Silent,
+        |app, incoming| app::settled(&run, app, incoming),
+        |settled| {
+            all.extend(settled);
+            Ok(())
+        },
+    )?;
+    for (at, settled) in all {
+        let app = done[at];
+        match settled {
+            Ok(Some(settled)) => {
+                decided.apps.push(app.clone());
+                decided.files.extend(settled.vods_db.map(|path| (app.clone(), path)));
             }
-            match app::settled(&run, app, cursors) {
-                Ok(Some(settled)) => {
-                    decided.apps.push(app.clone());
-                    decided.files.extend(settled.vods_db.map(|path| (app.clone(), path)));
-                }
-                Ok(None) => {}
-                Err(why) => decided.kept.push(format!("app {}: {why}", app.name)),
-            }
+            Ok(None) => {}
+            Err(why) => decided.kept.push(format!("app {}: {why}", app.name)),
         }
-        Ok(())
-    })?;
+    }
     Ok(decided)
 }
 

@@ -4,12 +4,13 @@
 //! apps and without any index on the older table.
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
-use rusqlite::{Connection, Error, Result, Row, Rows, ffi};
+use rusqlite::{Connection, Error, Result, Rows, ffi};
 use streamhub::HubError;
 use streamhub_engine::Database;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::reshape::{has_table, rowid_name};
+use streamhub_engine::reshape::{Column, columns, has_table, rowid_name};
 
+use crate::batch::Batch;
 use crate::import::{FIRST_CONTENT, select_list};
 use crate::older::{TABLES, Table};
 use crate::record::content_columns;
@@ -19,6 +20,8 @@ use crate::record::content_columns;
 pub(crate) enum Select {
     /// Those of apps that are not taken over yet, and of this one.
     Open(Option<String>),
+    /// Those of one app.
+    One(String),
     /// Those of every registered app.
     All,
 }
@@ -26,17 +29,42 @@ pub(crate) enum Select {
 /// One cursor for each of [`TABLES`]; none where there is no such table.
 pub(crate) type Cursors<'s> = [Option<Cursor<'s>>; TABLES.len()];
 
+/// What a source's table has, as far as taking its rows needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// The columns that make rows equal.
+    pub(crate) content: Vec<String>,
+    /// The same with their declared types, in the table's order.
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Layout {
+    pub(crate) fn of(db: &Connection, table: &Table) -> Result<Self> {
+        let content = content_columns(db, table)?;
+        let is_content = |column: &Column| content.iter().any(|name| column.name.eq_ignore_ascii_case(name));
+        let columns = columns(db, table.name)?.into_iter().filter(is_content).collect();
+        Ok(Self { content, columns })
+    }
+}
+
+/// The layout of each of [`TABLES`]; none where there is no such table.
+pub(crate) type Layouts = [Option<Layout>; TABLES.len()];
+
 /// Opens the cursors over a control database and hands them to `work`.
 pub(crate) fn with_cursors<T>(
     db: &Database,
     select: &Select,
-    work: impl FnOnce(&mut Cursors<'_>) -> std::result::Result<T, HubError>,
+    work: impl FnOnce(&mut Cursors<'_>, &Layouts) -> std::result::Result<T, HubError>,
 ) -> std::result::Result<T, HubError> {
     let path = db.path();
+    let mut layouts: Layouts = [None, None, None];
     let mut statements = Vec::new();
-    for table in &TABLES {
+    for (table, layout) in TABLES.iter().zip(&mut layouts) {
         statements.push(match query(db, table, select).of(path)? {
-            Some(query) => Some((db.prepare(&query.sql).of(path)?, query.owner_at)),
+            Some(query) => {
+                *layout = Some(Layout::of(db, table).of(path)?);
+                Some((db.prepare(&query.sql).of(path)?, query.owner_at))
+            }
             None => None,
         });
     }
@@ -47,7 +75,7 @@ pub(crate) fn with_cursors<T>(
             *cursor = Some(Cursor { rows, owner_at: *owner_at, state: State::Fresh });
         }
     }
-    work(&mut cursors)
+    work(&mut cursors, &layouts)
 }
 
 /// How to read a table app by app.
@@ -65,22 +93,31 @@ fn query(db: &Connection, table: &Table, select: &Select) -> Result<Option<Query
     let whose = match select {
         Select::All => String::new(),
         Select::Open(None) => "WHERE a.split_state IN ('pending', 'missing')".to_owned(),
-        // An app's name has no character that could end the text early, but it is doubled all the same.
         Select::Open(Some(name)) => {
-            format!(
-                "WHERE a.split_state IN ('pending', 'missing') OR a.name = '{}'",
-                name.replace('\'', "''")
-            )
+            format!("WHERE a.split_state IN ('pending', 'missing') OR a.name = {}", literal(name))
         }
+        Select::One(name) => format!("WHERE a.name = {}", literal(name)),
     };
     let rowid = rowid_name(db, table.name)?;
-    let then = rowid.map(|rowid| format!(", t.{rowid}")).unwrap_or_default();
+    let count = format!("SELECT count(*) FROM apps AS a {whose}");
+    let mut order = Vec::new();
+    // The rows of a single app come in its order as they lie there, and need no sorting.
+    if db.query_row(&count, [], |row| row.get::<_, u64>(0))? > 1 {
+        order.push("a.id".to_owned());
+    }
+    order.extend(rowid.map(|rowid| format!("t.{rowid}")));
+    let order = if order.is_empty() { String::new() } else { format!("ORDER BY {}", order.join(", ")) };
     let sql = format!(
-        "SELECT {}, a.id FROM {} AS t NOT INDEXED CROSS JOIN apps AS a ON {owner} {whose} ORDER BY a.id{then}",
+        "SELECT {}, a.id FROM {} AS t NOT INDEXED CROSS JOIN apps AS a ON {owner} {whose} {order}",
         select_list(table, &content, rowid, "t"),
         table.name
     );
     Ok(Some(Query { sql, owner_at: FIRST_CONTENT + content.len() }))
+}
+
+/// An app's name has no character that could end the text early, but it is doubled all the same.
+fn literal(name: &str) -> String {
+    format!("'{}'", name.replace('\'', "''"))
 }
 
 /// A position in the ordered rows.
@@ -117,13 +154,14 @@ impl Cursor<'_> {
         Ok(false)
     }
 
-    /// Gives all of the app's rows to `visit`.
-    pub(crate) fn each(&mut self, app_id: i64, mut visit: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
-        while self.seek(app_id)? {
-            visit(self.rows.get().expect("seek stands on a row"))?;
+    /// The app's next rows; none after its last.
+    pub(crate) fn batch(&mut self, app_id: i64) -> Result<Option<Batch>> {
+        let mut batch = Batch::new(self.owner_at);
+        while !batch.is_full() && self.seek(app_id)? {
+            batch.push(self.rows.get().expect("seek stands on a row"))?;
             self.advance()?;
         }
-        Ok(())
+        Ok((!batch.is_empty()).then_some(batch))
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -191,14 +229,16 @@ mod tests {
         let db = registry(&dir, rows);
         let given = |select: &Select| {
             let mut given = Vec::new();
-            with_cursors(&db, select, |cursors| {
+            with_cursors(&db, select, |cursors, _| {
                 let cursor = cursors[0].as_mut().unwrap();
                 for app in [1, 2, 3, 9] {
-                    let each = cursor.each(app, |row| {
-                        given.push((app, row.get::<_, String>(FIRST_CONTENT)?));
-                        Ok(())
-                    });
-                    each.unwrap();
+                    while let Some(batch) = cursor.batch(app).unwrap() {
+                        let each: Result<()> = batch.each(|row| {
+                            given.push((app, row[FIRST_CONTENT].as_str()?.to_owned()));
+                            Ok(())
+                        });
+                        each.unwrap();
+                    }
                 }
                 Ok(())
             })
@@ -209,6 +249,7 @@ mod tests {
         assert_eq!(given(&Select::Open(None)), [row(1, "a"), row(1, "d"), row(2, "b")]);
         assert_eq!(given(&Select::All), [row(1, "a"), row(1, "d"), row(2, "b"), row(3, "c")]);
         assert_eq!(given(&Select::Open(Some("three".to_owned()))).len(), 4);
+        assert_eq!(given(&Select::One("one".to_owned())), [row(1, "a"), row(1, "d")]);
         let plan: Vec<String> = db
             .prepare(&format!(
                 "EXPLAIN QUERY PLAN {}",
@@ -234,7 +275,7 @@ mod tests {
         file.write_all_at(&[0xEE; 4096], len - 4096).unwrap();
         drop(file);
         let db = Database::inspect(&path).unwrap();
-        with_cursors(&db, &Select::All, |cursors| {
+        with_cursors(&db, &Select::All, |cursors, _| {
             let cursor = cursors[0].as_mut().unwrap();
             for app in [1, 2, 3] {
                 assert!(cursor.seek(app).is_err(), "app {app} looks as if it had no rows");

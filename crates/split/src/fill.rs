@@ -13,11 +13,13 @@ use streamhub_engine::reshape::{has_table, raise_sequence, rowid_name, sequence}
 use streamhub_engine::{Database, Error, Unfit, meta};
 
 use crate::app::Work;
+use crate::cursor::Layout;
 use crate::failure::Failure;
 use crate::import::{Importer, Policy, Source, select_list};
+use crate::indices::Indices;
 use crate::multiset::Multiset;
 use crate::older::{self, TABLES, Table};
-use crate::record::{Record, SourceDigest, content_columns, digest_of};
+use crate::record::{Record, SourceDigest, digest_of};
 use crate::rows;
 
 impl Work<'_, '_> {
@@ -82,59 +84,57 @@ impl Work<'_, '_> {
             Some(vods_db) if vods_db.has(table)? => Some(&vods_db.db),
             _ => None,
         };
-        let cursor = self.cursors[at].as_mut();
-        let has_global = match cursor {
-            Some(cursor) => cursor.seek(self.app.id).of(&self.run.site.control)?,
-            None => false,
-        };
+        let global = self.incoming.layout(at).of(&self.run.site.control)?;
         let next_id = Cell::new(self.first_free_id(tx, table, vods_db)?);
         // A single source into an empty table needs no comparing.
-        let compares = before.rows > 0 || policy == Policy::Compare || (vods_db.is_some() && has_global);
+        let compares =
+            before.rows > 0 || policy == Policy::Compare || (vods_db.is_some() && global.is_some());
         let mut contents = if compares { Some(Multiset::of(tx, table).of(&path)?) } else { None };
+        let indices = if before.rows == 0 && (vods_db.is_some() || global.is_some()) {
+            Indices::drop(tx, table.name).of(&path)?
+        } else {
+            Indices::default()
+        };
         let mut expected = before;
         let mut tally = Tally::default();
-        self.run.progress.begin(&format!("{} {}", self.app.name, table.name), None);
         if let Some(source) = vods_db {
+            let layout = Layout::of(source, table).of(source.path())?;
             let mut importer =
-                Importer::new(tx, table, Source::VodsDb, source, policy, self.app.id, &next_id).of(&path)?;
-            let content = content_columns(source, table).of(source.path())?;
+                Importer::new(tx, table, Source::VodsDb, &layout, policy, self.app.id, &next_id).of(&path)?;
             let rowid = rowid_name(source, table.name).of(source.path())?;
             let order = rowid.map(|rowid| format!("ORDER BY t.{rowid}")).unwrap_or_default();
             let sql = format!(
                 "SELECT {} FROM {} AS t NOT INDEXED {order}",
-                select_list(table, &content, rowid, "t"),
+                select_list(table, &layout.content, rowid, "t"),
                 table.name
             );
             let mut select = source.prepare(&sql).of(source.path())?;
+            let width = select.column_count();
             let mut found = select.query([]).of(source.path())?;
             while let Some(row) = found.next().of(source.path())? {
-                importer.feed(row, contents.as_mut()).of(&path)?;
-                self.run.progress.advance(1);
+                let row: Vec<_> = (0..width).map(|at| row.get_ref_unwrap(at)).collect();
+                importer.feed(&row, contents.as_mut()).of(&path)?;
+                self.incoming.count(1);
             }
             finish(&importer, Source::VodsDb, record, &mut expected, &mut tally);
             if let Some(counter) = sequence(source, table.name).of(source.path())? {
                 raise_sequence(tx, table.name, counter).of(&path)?;
             }
         }
-        if has_global {
+        if let Some(layout) = global {
             if compares {
                 Multiset::begin_source(tx).of(&path)?;
             }
-            let control = self.run.control;
             let mut importer =
-                Importer::new(tx, table, Source::Control, control, policy, self.app.id, &next_id)
-                    .of(&path)?;
-            let cursor = self.cursors[at].as_mut().expect("rows were found through it");
-            let progress = self.run.progress;
-            cursor
-                .each(self.app.id, |row| {
-                    progress.advance(1);
-                    importer.feed(row, contents.as_mut())
-                })
-                .of(&path)?;
+                Importer::new(tx, table, Source::Control, layout, policy, self.app.id, &next_id).of(&path)?;
+            while let Some(batch) = self.incoming.next(at).of(&self.run.site.control)? {
+                let before = importer.tally.found;
+                batch.each(|row| importer.feed(row, contents.as_mut())).of(&path)?;
+                self.incoming.count(importer.tally.found - before);
+            }
             finish(&importer, Source::Control, record, &mut expected, &mut tally);
         }
-        self.run.progress.end();
+        indices.create(tx).of(&path)?;
         if !tally.adds_up() {
             let detail = format!("the counts of table {} do not add up: {tally:?}", table.name);
             return Err(Error::Unfit { path, unfit: Unfit::Mismatch { detail } }.into());

@@ -6,19 +6,19 @@
 
 use std::cell::Cell;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Error, Result, Row, Statement, ffi, params};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, Error, Result, Statement, ffi, params};
 use streamhub::report::Tally;
 use streamhub_engine::error::Fault;
 use streamhub_engine::names::{quoted, quoted_list};
-use streamhub_engine::reshape::{Column, add_missing_columns, columns};
+use streamhub_engine::reshape::{add_missing_columns, columns};
 use streamhub_engine::time;
 
 use crate::convert::Converter;
+use crate::cursor::Layout;
 use crate::multiset::Multiset;
 use crate::older::Table;
-use crate::record::content_columns;
-use crate::rows::{self, Digest, Print};
+use crate::rows::{self, Digest, Print, Printer};
 
 /// What may be done with a row that app.db lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub(crate) struct Importer<'c> {
     policy: Policy,
     app_id: i64,
     content: Vec<String>,
+    printer: Printer,
     next_id: &'c Cell<i64>,
     insert: Statement<'c>,
     find: Option<Statement<'c>>,
@@ -83,31 +84,29 @@ pub(crate) struct Importer<'c> {
 }
 
 impl<'c> Importer<'c> {
-    /// `from` are the source table's columns; those that the table lacks are added to it.
+    /// Columns of the source that the table lacks are added to it.
     pub(crate) fn new(
         db: &'c Connection,
         table: &'static Table,
         source: Source,
-        from: &Connection,
+        from: &Layout,
         policy: Policy,
         app_id: i64,
         next_id: &'c Cell<i64>,
     ) -> Result<Self> {
-        let content = content_columns(from, table)?;
-        let is_content = |column: &Column| content.iter().any(|name| column.name.eq_ignore_ascii_case(name));
-        let theirs: Vec<Column> = columns(from, table.name)?.into_iter().filter(is_content).collect();
-        add_missing_columns(db, table.name, &theirs)?;
+        let Layout { content, columns: theirs } = from;
+        add_missing_columns(db, table.name, theirs)?;
         let ours = columns(db, table.name)?;
         let (numbers, slots) = if table.numbered { ("id, app_id, ", 2) } else { ("", 0) };
         let insert = format!(
             "INSERT INTO {} ({numbers}{}) VALUES ({})",
             table.name,
-            quoted_list(&content),
+            quoted_list(content),
             vec!["?"; slots + content.len()].join(", ")
         );
         let find = table
             .key
-            .map(|key| format!("SELECT {} FROM {} WHERE {key} = ?1", quoted_list(&content), table.name));
+            .map(|key| format!("SELECT {} FROM {} WHERE {key} = ?1", quoted_list(content), table.name));
         Ok(Self {
             db,
             table,
@@ -117,8 +116,9 @@ impl<'c> Importer<'c> {
             next_id,
             insert: db.prepare(&insert)?,
             find: find.map(|sql| db.prepare(&sql)).transpose()?,
-            converter: Converter::where_needed(db, table, &content, &theirs, &ours)?,
-            content,
+            converter: Converter::where_needed(db, table, content, theirs, &ours)?,
+            printer: Printer::new(table.columns, content),
+            content: content.clone(),
             tally: Tally::default(),
             seen: Digest::default(),
             gained: Digest::default(),
@@ -131,31 +131,39 @@ impl<'c> Importer<'c> {
 
     /// Takes one row in the layout of [`select_list`]. Without `contents` the table began empty and this
     /// source is the only one, so that its rows are distinct as they are.
-    pub(crate) fn feed(&mut self, row: &Row<'_>, contents: Option<&mut Multiset<'_>>) -> Result<()> {
-        let mut values = Vec::with_capacity(self.content.len());
-        for at in 0..self.content.len() {
-            values.push(row.get_ref(FIRST_CONTENT + at)?);
-        }
-        let print = self.print(&values);
+    pub(crate) fn feed(&mut self, row: &[ValueRef<'_>], contents: Option<&mut Multiset<'_>>) -> Result<()> {
+        let values = self.values(row);
+        let print = self.printer.print(values.iter().copied());
         self.tally.found += 1;
         self.seen.add(&print);
-        let converted;
-        if let Some(converter) = &mut self.converter {
-            converted = converter.convert(&values)?;
-            if let Some(converted) = &converted {
-                values = converted.iter().map(ValueRef::from).collect();
-            }
-        }
-        let print = if self.converter.is_some() { self.print(&values) } else { print };
-        // A NULL is no key: such rows are told apart by content, as those of a table without a key.
-        match self.key_of(&values) {
-            Some(key) => self.feed_keyed(key, row, &values, &print),
-            None => self.feed_counted(row, &values, &print, contents),
-        }
+        let Some(converted) = self.converted(values)? else {
+            return self.feed_values(row, values, &print, contents);
+        };
+        let values: Vec<_> = converted.iter().map(ValueRef::from).collect();
+        let print = self.printer.print(values.iter().copied());
+        self.feed_values(row, &values, &print, contents)
     }
 
-    fn print(&self, values: &[ValueRef<'_>]) -> Print {
-        rows::print(self.content.iter().map(String::as_str).zip(values.iter().copied()))
+    fn values<'r, 'v>(&self, row: &'r [ValueRef<'v>]) -> &'r [ValueRef<'v>] {
+        &row[FIRST_CONTENT..FIRST_CONTENT + self.content.len()]
+    }
+
+    fn converted(&mut self, values: &[ValueRef<'_>]) -> Result<Option<Vec<Value>>> {
+        self.converter.as_mut().map_or(Ok(None), |converter| converter.convert(values))
+    }
+
+    fn feed_values(
+        &mut self,
+        row: &[ValueRef<'_>],
+        values: &[ValueRef<'_>],
+        print: &Print,
+        contents: Option<&mut Multiset<'_>>,
+    ) -> Result<()> {
+        // A NULL is no key: such rows are told apart by content, as those of a table without a key.
+        match self.key_of(values) {
+            Some(key) => self.feed_keyed(key, row, values, print),
+            None => self.feed_counted(row, values, print, contents),
+        }
     }
 
     fn key_of<'v>(&self, values: &[ValueRef<'v>]) -> Option<ValueRef<'v>> {
@@ -167,7 +175,7 @@ impl<'c> Importer<'c> {
     fn feed_keyed(
         &mut self,
         key: ValueRef<'_>,
-        row: &Row<'_>,
+        row: &[ValueRef<'_>],
         values: &[ValueRef<'_>],
         print: &Print,
     ) -> Result<()> {
@@ -191,7 +199,7 @@ impl<'c> Importer<'c> {
 
     fn feed_counted(
         &mut self,
-        row: &Row<'_>,
+        row: &[ValueRef<'_>],
         values: &[ValueRef<'_>],
         print: &Print,
         contents: Option<&mut Multiset<'_>>,
@@ -211,7 +219,7 @@ impl<'c> Importer<'c> {
         if self.tally.imported > before { contents.gain(print) } else { Ok(()) }
     }
 
-    fn insert(&mut self, row: &Row<'_>, values: &[ValueRef<'_>], print: &Print) -> Result<()> {
+    fn insert(&mut self, row: &[ValueRef<'_>], values: &[ValueRef<'_>], print: &Print) -> Result<()> {
         match self.try_insert(row, values)? {
             Ok(()) => self.imported(print),
             Err(refusal) => self.hold(row, &refusal.0.to_string(), Held::Failure)?,
@@ -227,13 +235,13 @@ impl<'c> Importer<'c> {
     /// Inserts under the row's own id, or where that is taken under a new one.
     fn try_insert(
         &mut self,
-        row: &Row<'_>,
+        row: &[ValueRef<'_>],
         values: &[ValueRef<'_>],
     ) -> Result<std::result::Result<(), Refusal>> {
         if !self.table.numbered {
             return self.bind_and_run(None, values);
         }
-        let own: Option<i64> = match row.get_ref(1)? {
+        let own: Option<i64> = match row[1] {
             ValueRef::Integer(id) => Some(id),
             _ => None,
         };
@@ -282,23 +290,18 @@ impl<'c> Importer<'c> {
         let find = self.find.as_mut().expect("only keyed tables are searched by key");
         let mut found = find.query([ToSqlOutput::Borrowed(key)])?;
         let Some(row) = found.next()? else { return Ok(None) };
-        let values =
-            self.content.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
-        Ok(Some(rows::print(values) == *print))
+        let values = (0..self.content.len()).map(|at| row.get_ref_unwrap(at));
+        Ok(Some(self.printer.print(values) == *print))
     }
 
     /// A row that app.db lacks and that is not brought in: held by an earlier import, or left over.
-    fn count_absent(&mut self, row: &Row<'_>) -> Result<()> {
+    fn count_absent(&mut self, row: &[ValueRef<'_>]) -> Result<()> {
         let mut held = self.db.prepare_cached(
             "SELECT reason FROM _streamhub_unimported \
              WHERE source = ?1 AND source_table = ?2 AND source_rowid = ?3 AND row_json = ?4",
         )?;
-        let mut found = held.query(params![
-            self.source.name(),
-            self.table.name,
-            row.get::<_, i64>(0)?,
-            self.whole_row(row)?
-        ])?;
+        let mut found =
+            held.query(params![self.source.name(), self.table.name, rowid(row), self.whole_row(row)])?;
         match found.next()? {
             None => self.tally.left_over += 1,
             Some(held) => match Held::of(&held.get::<_, String>(0)?) {
@@ -309,25 +312,23 @@ impl<'c> Importer<'c> {
         Ok(())
     }
 
-    fn hold(&mut self, row: &Row<'_>, reason: &str, held: Held) -> Result<()> {
+    fn hold(&mut self, row: &[ValueRef<'_>], reason: &str, held: Held) -> Result<()> {
         match held {
             Held::Conflict => self.tally.conflicts += 1,
             Held::Failure => self.tally.failures += 1,
         }
-        hold(self.db, self.source, self.table.name, row.get(0)?, &held.reason(reason), &self.whole_row(row)?)
+        hold(self.db, self.source, self.table.name, rowid(row), &held.reason(reason), &self.whole_row(row))
     }
 
-    fn whole_row(&self, row: &Row<'_>) -> Result<String> {
-        let mut values = Vec::with_capacity(self.content.len() + 2);
-        if self.table.numbered {
-            values.push(("id", row.get_ref(1)?));
-            values.push(("app_id", row.get_ref(2)?));
-        }
-        for (at, name) in self.content.iter().enumerate() {
-            values.push((name.as_str(), row.get_ref(FIRST_CONTENT + at)?));
-        }
-        Ok(rows::json(values.into_iter()))
+    fn whole_row(&self, row: &[ValueRef<'_>]) -> String {
+        let numbers = ["id", "app_id"].into_iter().zip(row[1..].iter().copied());
+        let content = self.content.iter().map(String::as_str).zip(self.values(row).iter().copied());
+        rows::json(numbers.filter(|_| self.table.numbered).chain(content))
     }
+}
+
+fn rowid(row: &[ValueRef<'_>]) -> i64 {
+    row[0].as_i64().expect("a rowid is a number")
 }
 
 /// Keeps a row whole in `_streamhub_unimported`; a row that is held already is held once.

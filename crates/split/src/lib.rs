@@ -8,12 +8,15 @@
 
 mod adopt;
 mod app;
+mod batch;
 mod cleanup;
 mod convert;
+mod crew;
 mod cursor;
 mod failure;
 mod fill;
 mod import;
+mod indices;
 mod multiset;
 mod older;
 mod record;

@@ -15,7 +15,7 @@ use streamhub_engine::reshape::{Column, columns};
 use streamhub_engine::{Database, Error, Result, Unfit, meta};
 
 use crate::older::{TABLES, Table};
-use crate::rows::{self, Digest};
+use crate::rows::{Digest, Print, Printer};
 
 const KEY: &str = "split_record";
 
@@ -98,7 +98,7 @@ pub(crate) fn each_print(
     db: &Connection,
     table: &Table,
     which: Rows,
-    mut visit: impl FnMut(&rows::Print) -> rusqlite::Result<()>,
+    mut visit: impl FnMut(&Print) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let names = content_columns(db, table)?;
     if names.is_empty() {
@@ -110,9 +110,9 @@ pub(crate) fn each_print(
     };
     let mut select = db.prepare(&format!("SELECT {} FROM {} {whose}", quoted_list(&names), table.name))?;
     let mut found = select.query([])?;
+    let mut printer = Printer::new(table.columns, &names);
     while let Some(row) = found.next()? {
-        let values = names.iter().enumerate().map(|(at, name)| (name.as_str(), row.get_ref_unwrap(at)));
-        visit(&rows::print(values))?;
+        visit(&printer.print((0..names.len()).map(|at| row.get_ref_unwrap(at))))?;
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use streamhub::legacy::{LegacySource, Site};
-use streamhub::progress::Progress;
+use streamhub::progress::{Progress, Silent};
 use streamhub::report::{AppReport, Outcome, SplitReport, Tally};
 use streamhub::{AppId, HubError};
+use streamhub_appstore::Identity;
 use streamhub_control::Control;
 use streamhub_control::apps::{self, App, SplitState};
 use streamhub_control::schema::SCHEMA;
@@ -17,7 +18,9 @@ use streamhub_engine::{Database, Error, Unfit, Unopened, durable, meta};
 use crate::adopt;
 use crate::app::{self, Mode, Run, Taken};
 use crate::cleanup;
+use crate::crew::{self, Incoming};
 use crate::cursor::{self, Select};
+use crate::failure::Failure;
 use crate::fill::HighestIds;
 use crate::older::{self, TABLES};
 
@@ -82,7 +85,7 @@ impl Older {
         &self,
         site: &Site,
         reader: &Database,
-        mut writer: Option<&mut Control>,
+        writer: Option<&mut Control>,
         progress: &dyn Progress,
         report: &mut SplitReport,
     ) -> Result<(), HubError> {
@@ -104,36 +107,63 @@ impl Older {
                 report.orphan_rows.insert(table.name.to_owned(), rows);
             }
         }
-        let installation =
-            meta::get(reader, streamhub_control::db::INSTALLATION).of(path)?.unwrap_or_default();
-        let run = Run {
-            site,
-            control: reader,
-            highest_ids: HighestIds::find(reader).of(path)?,
-            installation: &installation,
-            recover: self.recovering(),
-            mode: if writer.is_some() { Mode::Real } else { Mode::DryRun },
-            progress,
-        };
         let select = Select::Open(self.recovering().map(ToString::to_string));
-        cursor::with_cursors(reader, &select, |cursors| {
-            for app in open.iter().copied() {
-                let taken = app::take(&run, app, cursors);
-                let entry = report_of(app, taken.as_ref());
-                if let Some(control) = writer.as_deref_mut() {
-                    record(control, app, taken.ok().as_ref(), &entry)?;
-                }
-                report.apps.push(entry);
-            }
-            Ok(())
-        })?;
-        if run.mode == Mode::Real
-            && let Err(error) = sweep_staging(site, &open)
-        {
+        let real = writer.is_some();
+        progress.begin(&format!("taking {} apps over", open.len()), None);
+        report.apps = self.take(site, reader, writer, &open, &select, progress)?;
+        progress.end();
+        if real && let Err(error) = sweep_staging(site, &open) {
             // The work is done; the next start sweeps again.
             tracing::warn!(%error, "staging could not be removed");
         }
         Ok(())
+    }
+
+    /// Takes these apps over, which are among those that `select` reads the rows of.
+    fn take(
+        &self,
+        site: &Site,
+        reader: &Database,
+        mut writer: Option<&mut Control>,
+        apps: &[&App],
+        select: &Select,
+        progress: &dyn Progress,
+    ) -> Result<Vec<AppReport>, HubError> {
+        let path = &site.control;
+        let installation =
+            meta::get(reader, streamhub_control::db::INSTALLATION).of(path)?.unwrap_or_default();
+        let run = Run {
+            site,
+            highest_ids: HighestIds::find(reader).of(path)?,
+            installation: &installation,
+            recover: self.recovering(),
+            mode: if writer.is_some() { Mode::Real } else { Mode::DryRun },
+        };
+        let mut reports = BTreeMap::new();
+        let work = |app: &App, incoming: &mut Incoming<'_>| app::take(&run, app, incoming);
+        crew::each_app(reader, select, apps, progress, work, |taken| {
+            let ended: Vec<_> =
+                taken.into_iter().map(|(at, taken)| Ended::new(at, apps[at], taken)).collect();
+            if let Some(control) = writer.as_deref_mut() {
+                record(control, apps, &ended)?;
+            }
+            reports.extend(ended.into_iter().map(|ended| (ended.at, ended.report)));
+            Ok(())
+        })?;
+        Ok(reports.into_values().collect())
+    }
+
+    /// Takes one app over, beside a hub that is in service.
+    fn take_one(&self, site: &Site, name: &AppId) -> Result<Option<AppReport>, HubError> {
+        let path = &site.control;
+        let reader = Database::read(path).map_err(HubError::control)?;
+        let Some(app) = apps::by_name(&reader, name.as_str()).of(path)?.filter(|app| self.is_open(app))
+        else {
+            return Ok(None);
+        };
+        let mut control = Control::open(path).map_err(HubError::control)?;
+        let select = Select::One(app.name.clone());
+        Ok(self.take(site, &reader, Some(&mut control), &[&app], &select, &Silent)?.pop())
     }
 
     fn is_open(&self, app: &App) -> bool {
@@ -160,6 +190,16 @@ impl LegacySource for Older {
             }
             _ => Ok(()),
         }
+    }
+
+    fn first_open(&self, site: &Site, app: &AppId) -> Result<(), HubError> {
+        let report = self.take_one(site, app).map_err(|error| of_control(site, error))?;
+        let state = match report {
+            Some(AppReport { error: Some(failure), .. }) => failure.message,
+            Some(AppReport { outcome: Outcome::Missing, .. }) => SplitState::Missing.as_str().to_owned(),
+            _ => return Ok(()),
+        };
+        Err(HubError::NotInService { app: app.clone(), state })
     }
 
     fn boot(&self, site: &Site, progress: &dyn Progress) -> Result<SplitReport, HubError> {
@@ -279,7 +319,7 @@ fn sweep_staging(site: &Site, open: &[&App]) -> Result<(), HubError> {
     Ok(())
 }
 
-fn report_of(app: &App, taken: Result<&Taken, &crate::failure::Failure>) -> AppReport {
+fn report_of(app: &App, taken: Result<&Taken, &Failure>) -> AppReport {
     let mut report = AppReport {
         app: app.name.clone(),
         outcome: Outcome::Failed,
@@ -302,33 +342,63 @@ fn report_of(app: &App, taken: Result<&Taken, &crate::failure::Failure>) -> AppR
     report
 }
 
-/// Tells the registry how an app's take-over ended; the pointer and the state in one transaction.
-fn record(
-    control: &mut Control,
-    app: &App,
-    taken: Option<&Taken>,
-    report: &AppReport,
-) -> Result<(), HubError> {
-    let (state, detail) = match taken {
-        None => {
-            (app.split_state, report.error.as_ref().map(|error| format!("{}: {}", error.code, error.message)))
-        }
-        Some(taken) if taken.identity.is_none() => (Some(SplitState::Missing), None),
-        Some(taken) => (Some(SplitState::Done), (!taken.notes.is_empty()).then(|| taken.notes.join("; "))),
-    };
-    let identity = taken.and_then(|taken| taken.identity.as_ref());
-    let state = state.unwrap_or(SplitState::Pending);
-    if identity.is_none() && app.split_state == Some(state) && app.split_detail == detail {
+/// How one app's take-over ended.
+struct Ended {
+    /// Its place among the open apps.
+    at: usize,
+    /// None where it failed.
+    taken: Option<Taken>,
+    report: AppReport,
+}
+
+impl Ended {
+    fn new(at: usize, app: &App, taken: Result<Taken, Failure>) -> Self {
+        Self { at, report: report_of(app, taken.as_ref()), taken: taken.ok() }
+    }
+}
+
+/// Tells the registry how apps' take-overs ended; each pointer and its state in one transaction.
+fn record(control: &mut Control, open: &[&App], ended: &[Ended]) -> Result<(), HubError> {
+    let changes: Vec<_> = ended.iter().filter_map(|ended| Change::of(open[ended.at], ended)).collect();
+    if changes.is_empty() {
         return Ok(());
     }
     control.write(|tx| {
-        if let Some(identity) = identity {
-            apps::point(tx, app.id, &identity.uuid, identity.generation)?;
+        for change in &changes {
+            if let Some(identity) = change.identity {
+                apps::point(tx, change.app.id, &identity.uuid, identity.generation)?;
+            }
+            apps::set_split(tx, change.app.id, change.state, change.detail.as_deref())?;
         }
-        apps::set_split(tx, app.id, state, detail.as_deref())?;
         say_when_done(tx)
     })?;
     Ok(())
+}
+
+/// What the registry is to say of an app.
+struct Change<'a> {
+    app: &'a App,
+    identity: Option<&'a Identity>,
+    state: SplitState,
+    detail: Option<String>,
+}
+
+impl<'a> Change<'a> {
+    /// None where it says so already.
+    fn of(app: &'a App, ended: &'a Ended) -> Option<Self> {
+        let error = ended.report.error.as_ref();
+        let (state, detail) = match &ended.taken {
+            None => (app.split_state, error.map(|error| format!("{}: {}", error.code, error.message))),
+            Some(taken) if taken.identity.is_none() => (Some(SplitState::Missing), None),
+            Some(taken) => {
+                (Some(SplitState::Done), (!taken.notes.is_empty()).then(|| taken.notes.join("; ")))
+            }
+        };
+        let identity = ended.taken.as_ref().and_then(|taken| taken.identity.as_ref());
+        let state = state.unwrap_or(SplitState::Pending);
+        let told = identity.is_none() && app.split_state == Some(state) && app.split_detail == detail;
+        (!told).then_some(Self { app, identity, state, detail })
+    }
 }
 
 /// Says for people that nothing is left to be done, in the transaction of the last app.

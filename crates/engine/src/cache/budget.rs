@@ -48,10 +48,18 @@ impl Cost {
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: Cost,
-    used: Mutex<Cost>,
+    state: Mutex<State>,
     // Something was given back, or a handle became idle.
     freed: Condvar,
     waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: Cost,
+    /// Counts what was given back and what became idle, so that nothing is missed between a look for idle
+    /// handles and the wait that follows.
+    news: u64,
 }
 
 /// A part of the budget, given back when it is dropped.
@@ -63,7 +71,7 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limit: Cost) -> Arc<Self> {
-        Arc::new(Self { limit, used: Mutex::default(), freed: Condvar::new(), waiting: AtomicUsize::new(0) })
+        Arc::new(Self { limit, state: Mutex::default(), freed: Condvar::new(), waiting: AtomicUsize::new(0) })
     }
 
     pub(crate) fn limit(&self) -> Cost {
@@ -71,12 +79,12 @@ impl Budget {
     }
 
     pub(crate) fn used(&self) -> Cost {
-        *lock(&self.used)
+        lock(&self.state).used
     }
 
     /// Takes a part of the budget, where there is one.
     pub(crate) fn try_reserve(self: &Arc<Self>, cost: Cost) -> Option<Reservation> {
-        let taken = self.take(&mut lock(&self.used), cost);
+        let taken = self.take(&mut lock(&self.state).used, cost);
         taken.then(|| Reservation { budget: Arc::clone(self), cost })
     }
 
@@ -93,25 +101,32 @@ impl Budget {
         }
         // Counted before idle handles are looked for: whoever lets go of one after that sees the count.
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let reserved = loop {
-            if make_room() {
-                if let Some(reserved) = self.try_reserve(cost) {
-                    break Some(reserved);
-                }
-                continue;
-            }
-            let used = lock(&self.used);
-            let Some(mut used) = self.unless_room(used, cost, deadline) else { break None };
-            if self.take(&mut used, cost) {
-                break Some(Reservation { budget: Arc::clone(self), cost });
-            }
-        };
+        let reserved = self.reserve_or_wait(cost, deadline, make_room);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         reserved
     }
 
+    fn reserve_or_wait(
+        self: &Arc<Self>,
+        cost: Cost,
+        deadline: Instant,
+        make_room: impl Fn() -> bool,
+    ) -> Option<Reservation> {
+        loop {
+            let news = lock(&self.state).news;
+            let made_room = make_room();
+            if let Some(reserved) = self.try_reserve(cost) {
+                return Some(reserved);
+            }
+            let mut state = lock(&self.state);
+            while !made_room && state.news == news {
+                state = wait_until(&self.freed, state, deadline)?;
+            }
+        }
+    }
+
     /// How many callers wait.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "explore")))]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
@@ -119,19 +134,9 @@ impl Budget {
     /// Says that a handle is idle, so that whoever waits may close it.
     pub(crate) fn poke(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            // Through the lock, so that it is not said between a look and the wait that follows.
-            drop(lock(&self.used));
+            lock(&self.state).news += 1;
             self.freed.notify_all();
         }
-    }
-
-    fn unless_room<'a>(
-        &self,
-        used: crate::sync::MutexGuard<'a, Cost>,
-        cost: Cost,
-        deadline: Instant,
-    ) -> Option<crate::sync::MutexGuard<'a, Cost>> {
-        if self.has_room(&used, cost) { Some(used) } else { wait_until(&self.freed, used, deadline) }
     }
 
     fn has_room(&self, used: &Cost, cost: Cost) -> bool {
@@ -157,6 +162,11 @@ impl Reservation {
         Self { budget: Arc::clone(&self.budget), cost: Cost { connections: 0, descriptors } }
     }
 
+    /// Makes a reservation of its own of all of this one.
+    pub(crate) fn split(&mut self) -> Self {
+        Self { budget: Arc::clone(&self.budget), cost: std::mem::take(&mut self.cost) }
+    }
+
     /// Makes one reservation of two.
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.cost.connections += other.cost.connections;
@@ -173,9 +183,9 @@ impl Drop for Reservation {
 
 fn give_back(budget: &Budget, cost: Cost) {
     {
-        let mut used = lock(&budget.used);
-        used.connections -= cost.connections;
-        used.descriptors -= cost.descriptors;
+        let mut state = lock(&budget.state);
+        state.used.connections -= cost.connections;
+        state.used.descriptors -= cost.descriptors;
     }
     budget.poke();
 }

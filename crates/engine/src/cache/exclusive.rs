@@ -24,7 +24,8 @@ impl<O: Opener> Cache<O> {
         self.exclusive_until(id, Instant::now() + self.shared.config.wait)
     }
 
-    pub(super) fn exclusive_until(
+    /// As [`exclusive`](Self::exclusive), waiting until `deadline`.
+    pub fn exclusive_until(
         &self,
         id: &AppId,
         deadline: Instant,
@@ -60,14 +61,15 @@ impl<O: Opener> Shared<O> {
             }
         }
         loop {
-            match mem::replace(&mut *state, State::Gone) {
-                State::Draining(usage) if usage.pins == 0 => {
-                    *state = State::Taken;
-                    drop(state);
-                    self.shut(slot, usage);
-                    return Ok(true);
-                }
-                other => *state = other,
+            let State::Draining(usage) = *state else { return Ok(false) };
+            if usage.pins == 0 {
+                *state = State::Taken;
+                drop(state);
+                return if self.shut(slot, usage) {
+                    Ok(true)
+                } else {
+                    Err(Self::busy(&slot.id, Busy::InUse))
+                };
             }
             let Some(changed) = wait_until(&slot.changed, state, deadline) else {
                 self.resume(slot);
@@ -80,22 +82,14 @@ impl<O: Opener> Shared<O> {
     /// Lets an app that could not be drained in time go on.
     fn resume(&self, slot: &Arc<SlotOf<O>>) {
         let mut state = lock(&slot.state);
-        let resumed = match mem::replace(&mut *state, State::Gone) {
-            State::Draining(usage) => {
-                *state = State::Open(usage);
-                Some(usage.used)
-            }
-            other => {
-                *state = other;
-                None
-            }
-        };
+        if let State::Draining(mut usage) = *state {
+            // An eviction may have met it while it drained, and forgotten it.
+            self.note(slot, &mut usage);
+            *state = State::Open(usage);
+        }
         drop(state);
         slot.changed.notify_all();
-        // An eviction may have met it while it drained, and forgotten it.
-        if let Some(used) = resumed {
-            self.note(slot, used);
-        }
+        self.meter.budget.poke();
     }
 }
 

@@ -7,6 +7,8 @@
 
 pub(crate) mod budget;
 mod exclusive;
+#[cfg(all(test, feature = "explore"))]
+mod explore;
 mod opening;
 mod slot;
 mod stats;
@@ -16,11 +18,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-
-use std::sync::Arc;
 
 use crate::app_id::AppId;
 use crate::cache::budget::Budget;
@@ -28,7 +29,7 @@ use crate::cache::slot::{Meter, Slot, State, Usage};
 use crate::live::{Busy, Live};
 use crate::observe::{Observer, Unobserved};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock, shared_access};
 
 pub use budget::Cost;
 pub use exclusive::Exclusive;
@@ -51,13 +52,13 @@ pub trait Opener: Send + Sync + 'static {
 
 /// Something that a cache keeps open.
 pub trait Handle: Send + Sync + 'static {
-    /// Closes it.
+    /// Closes it. After an error it counts as open and has to go, and closing it is tried again later.
     fn close(&self) -> crate::Result<()>;
     /// Gives back what it does not need while it is idle.
     fn rest(&self);
     /// Whether an operation on it does not come back.
     fn is_stuck(&self) -> bool;
-    /// Whether it has to go, because what it stands for is damaged.
+    /// Whether it has to go, because what it stands for is damaged or it was to be closed.
     fn is_condemned(&self) -> bool;
 }
 
@@ -206,7 +207,7 @@ impl<O: Opener> Cache<O> {
         let slot = Arc::clone(&*self.shared.slots.get(id)?);
         let mut state = lock(&slot.state);
         let State::Open(usage) = &mut *state else { return None };
-        if slot.open().is_condemned() {
+        if slot.open().is_condemned() || self.shared.closed.load(Ordering::Relaxed) {
             return None;
         }
         usage.pins += 1;
@@ -221,8 +222,7 @@ impl<O: Opener> Cache<O> {
         let shared = &self.shared;
         let now = shared.meter.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         let before = shared.swept.swap(now, Ordering::Relaxed);
-        let slots: Vec<_> = shared.slots.iter().map(|slot| Arc::clone(&slot)).collect();
-        for slot in slots {
+        for slot in shared.all() {
             let mut state = lock(&slot.state);
             let State::Open(usage) = *state else { continue };
             if usage.pins == 0 && usage.used < before {
@@ -240,8 +240,8 @@ impl<O: Opener> Cache<O> {
     /// and returns how many apps are still in use then.
     pub fn close(&self, deadline: Instant) -> usize {
         self.shared.closed.store(true, Ordering::SeqCst);
-        let ids: Vec<_> = self.shared.slots.iter().map(|slot| slot.key().clone()).collect();
-        ids.iter().filter(|id| self.exclusive_until(id, deadline).is_err()).count()
+        let slots = self.shared.all();
+        slots.iter().filter(|slot| self.exclusive_until(&slot.id, deadline).is_err()).count()
     }
 }
 
@@ -250,56 +250,91 @@ impl<O: Opener> Shared<O> {
         LeaseError::Busy { app: id.clone(), reason }
     }
 
-    /// Notes an open slot for eviction.
-    fn note(&self, slot: &Arc<SlotOf<O>>, used: u64) {
-        let number = self.totals.next();
-        lock(&self.by_use).insert((used, number), Arc::clone(slot));
+    /// All slots there are, so that none is looked at under a lock of the map.
+    fn all(&self) -> Vec<Arc<SlotOf<O>>> {
+        shared_access();
+        self.slots.iter().map(|slot| Arc::clone(&slot)).collect()
+    }
+
+    /// Notes a slot for eviction that is open, or about to be; the caller holds its lock.
+    fn note(&self, slot: &Arc<SlotOf<O>>, usage: &mut Usage) {
+        let mut by_use = lock(&self.by_use);
+        by_use.remove(&usage.noted);
+        usage.noted = (usage.used, self.totals.next());
+        by_use.insert(usage.noted, Arc::clone(slot));
     }
 
     /// Closes the least recently used idle handle; `false` where none is idle.
     fn evict_one(&self) -> bool {
         let mut in_use = Vec::new();
         let evicted = loop {
-            let Some(((noticed, _), slot)) = lock(&self.by_use).pop_first() else { break None };
+            let Some((_, slot)) = lock(&self.by_use).pop_first() else { break None };
             let mut state = lock(&slot.state);
-            let State::Open(usage) = *state else { continue };
+            let State::Open(usage) = &mut *state else { continue };
             if usage.pins > 0 {
                 drop(state);
-                in_use.push((slot, usage.used));
-            } else if usage.used > noticed {
-                drop(state);
-                self.note(&slot, usage.used);
+                in_use.push(slot);
+            } else if usage.used > usage.noted.0 {
+                self.note(&slot, usage);
             } else {
+                let usage = *usage;
                 *state = State::Taken;
                 drop(state);
                 break Some((slot, usage));
             }
         };
-        for (slot, used) in in_use {
-            self.note(&slot, used);
+        let mut has_idle = false;
+        for slot in in_use {
+            if let State::Open(usage) = &mut *lock(&slot.state) {
+                has_idle |= usage.pins == 0;
+                self.note(&slot, usage);
+            }
+        }
+        if has_idle {
+            // It became so after it was looked at, and others have looked meanwhile and not found it.
+            self.meter.budget.poke();
         }
         let Some((slot, usage)) = evicted else { return false };
-        self.finish(&slot, usage);
-        self.totals.evicted();
-        self.config.observer.evicted();
-        true
+        let closed = self.finish(&slot, usage);
+        if closed {
+            self.totals.evicted();
+            self.config.observer.evicted();
+        }
+        closed
     }
 
     /// Closes what a slot held and takes the slot out of the map.
-    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage) {
-        self.shut(slot, usage);
-        self.remove(slot);
+    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage) -> bool {
+        let closed = self.shut(slot, usage);
+        if closed {
+            self.remove(slot);
+        }
+        closed
     }
 
-    /// Closes what a slot held and gives its part of the budget back.
-    fn shut(&self, slot: &SlotOf<O>, usage: Usage) {
-        if let Err(error) = slot.open().close() {
-            tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed cleanly");
+    /// Closes what a slot held and gives its part of the budget back. What cannot be closed stays in its
+    /// slot, so that nobody takes the app for closed.
+    fn shut(&self, slot: &Arc<SlotOf<O>>, mut usage: Usage) -> bool {
+        let closed = slot.open().close();
+        match &closed {
+            Ok(()) => {
+                lock(&self.by_use).remove(&usage.noted);
+                self.totals.closed(usage.hits);
+            }
+            Err(error) => {
+                tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed");
+                let mut state = lock(&slot.state);
+                self.note(slot, &mut usage);
+                *state = State::Open(usage);
+                drop(state);
+                slot.changed.notify_all();
+            }
         }
-        self.totals.closed(usage.hits);
+        closed.is_ok()
     }
 
     fn remove(&self, slot: &Arc<SlotOf<O>>) {
+        shared_access();
         self.slots.remove_if(&slot.id, |_, found| Arc::ptr_eq(found, slot));
         *lock(&slot.state) = State::Gone;
         slot.changed.notify_all();

@@ -11,7 +11,7 @@ use crate::cache::{Cache, Handle, Lease, LeaseError, Opener, Shared, SlotOf};
 use crate::connect::Database;
 use crate::live::{Busy, Config, Live};
 use crate::sync::atomic::Ordering;
-use crate::sync::{lock, wait_until};
+use crate::sync::{lock, shared_access, wait_until};
 
 /// The right to put one database into service within a cache's budget.
 #[derive(Debug)]
@@ -76,10 +76,12 @@ impl<O: Opener> Cache<O> {
         id: &AppId,
         state: impl FnOnce() -> super::StateOf<O>,
     ) -> (Arc<SlotOf<O>>, bool) {
+        shared_access();
         match self.shared.slots.entry(id.clone()) {
             dashmap::Entry::Occupied(found) => (Arc::clone(found.get()), false),
             dashmap::Entry::Vacant(free) => {
-                let slot = Slot::new(id.clone(), state(), Arc::clone(&self.shared.meter));
+                let slot =
+                    Slot::new(id.clone(), state(), Arc::clone(&self.shared.meter));
                 free.insert(Arc::clone(&slot));
                 (slot, true)
             }
@@ -96,6 +98,10 @@ impl<O: Opener> Cache<O> {
         let shared = &self.shared;
         // However this ends, nobody may find the slot opening for ever.
         let mut undo = Undo { shared, slot, armed: true };
+        // Whoever closes the cache says so first and looks for slots then.
+        if shared.closed.load(Ordering::SeqCst) {
+            return Err(LeaseError::Closed);
+        }
         let make_room = || shared.evict_one();
         let Some(reservation) = shared.meter.budget.reserve(Cost::FIRST, deadline, make_room) else {
             return Err(Shared::<O>::busy(&slot.id, Busy::Budget));
@@ -113,12 +119,17 @@ impl<O: Opener> Cache<O> {
         undo.armed = false;
         let used = shared.meter.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(slot.handle.set(handle).is_ok(), "a slot is open once in its life");
-        *lock(&slot.state) = State::Open(Usage { pins: 1, used, hits: 0 });
+        let mut usage = Usage { pins: 1, used, noted: (0, 0), hits: 0 };
+        {
+            let mut state = lock(&slot.state);
+            shared.note(slot, &mut usage);
+            *state = State::Open(usage);
+        }
+        let lease = Lease { slot: Arc::clone(slot) };
         slot.changed.notify_all();
-        shared.note(slot, used);
         shared.totals.opened();
         shared.config.observer.opened(started.elapsed());
-        Ok(Lease { slot: Arc::clone(slot) })
+        Ok(lease)
     }
 }
 
@@ -136,8 +147,10 @@ impl<O: Opener> Shared<O> {
                 }
                 *state = State::Taken;
                 drop(state);
-                self.finish(slot, usage);
-                return Turn::Again;
+                if self.finish(slot, usage) {
+                    return Turn::Again;
+                }
+                return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
             }
             State::Open(_) | State::Gone => return Turn::Again,
             State::Quarantined(set_aside) if now < set_aside.retry_at => {

@@ -57,6 +57,8 @@ pub(crate) struct Usage {
     pub(crate) pins: u32,
     /// When it was used last, in ticks of the cache.
     pub(crate) used: u64,
+    /// The last use that was noted for eviction, and the number of that note.
+    pub(crate) noted: (u64, u64),
     /// Leases that were given out.
     pub(crate) hits: u64,
 }

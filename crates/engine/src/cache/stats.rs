@@ -62,12 +62,12 @@ pub(super) struct Totals {
     hits: AtomicU64,
     opens: AtomicU64,
     evictions: AtomicU64,
-    numbers: AtomicU64,
+    notes: AtomicU64,
 }
 
 impl Totals {
     pub(super) fn next(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        self.notes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(super) fn opened(&self) {
@@ -96,7 +96,7 @@ impl<O: Opener> Cache<O> {
             evictions: totals.evictions.load(Ordering::Relaxed),
             ..Stats::default()
         };
-        for slot in &self.shared.slots {
+        for slot in self.shared.all() {
             match &*lock(&slot.state) {
                 State::Open(usage) | State::Draining(usage) => {
                     stats.open += 1;
@@ -108,6 +108,16 @@ impl<O: Opener> Cache<O> {
             }
         }
         stats
+    }
+
+    /// The apps that are open.
+    pub fn open_apps(&self) -> Vec<AppId> {
+        let slots: Vec<_> = self.shared.slots.iter().map(|slot| Arc::clone(&slot)).collect();
+        slots
+            .iter()
+            .filter(|slot| matches!(*lock(&slot.state), State::Open(_)))
+            .map(|slot| slot.id.clone())
+            .collect()
     }
 
     /// What an app's place is doing.

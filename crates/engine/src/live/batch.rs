@@ -2,17 +2,22 @@
 //!
 //! Jobs run one after the other in one transaction and are answered after its commit. A job that fails
 //! without having changed anything fails alone. One that has changed something is undone with all
-//! others, which run again, each in a savepoint from then on: savepoints cost more than most writes,
+//! others, and they run again, each in a savepoint from then on: savepoints cost more than most writes,
 //! and failures are rare. Where `SQLite` itself rolled the transaction back, the job that was running
-//! fails and the others run again, each in a transaction of its own.
+//! fails and the others run again, in the end each in a transaction of its own.
+//!
+//! A failure is an answer too, and what it rests on may be what jobs before it have written: it counts
+//! when that is committed, and not before.
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use std::sync::Arc;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::error::{Error, Fault};
 use crate::live::conn::Conn;
@@ -51,14 +56,22 @@ pub(crate) struct Cap {
 }
 
 /// What a batch did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Done {
-    /// Jobs that were answered with a commit behind them.
+    /// Jobs whose writes were committed.
     pub(crate) committed: usize,
     /// The commit failed: what the disk holds is not known.
-    pub(crate) unknown: bool,
+    pub(crate) unknown: Option<Unknown>,
     /// A job ran into damage.
     pub(crate) damaged: bool,
+}
+
+/// Jobs that may have been committed or not. They are to be answered when nobody can read any more what
+/// there seems to be.
+pub(crate) struct Unknown {
+    jobs: Vec<Box<dyn Job>>,
+    path: PathBuf,
+    source: Arc<rusqlite::Error>,
 }
 
 /// How far jobs of one batch are kept from each other.
@@ -81,7 +94,14 @@ enum End {
     /// Rolled back by SQLite, because a job's statement failed badly. The same.
     Lost,
     /// The commit failed.
-    Unknown,
+    Unknown(Unknown),
+}
+
+/// A job that was run and whose end is still open, and the error that takes the place of its result.
+struct Pending {
+    job: Box<dyn Job>,
+    error: Option<LiveError>,
+    is_well: bool,
 }
 
 /// How one job's run ended.
@@ -95,24 +115,25 @@ enum Ran {
     Lost(LiveError),
 }
 
-/// Runs jobs from the front of `jobs` and answers each; those that are left when it returns were not
-/// begun, because a cap was reached or a commit failed.
+/// Runs jobs from the front of `jobs` and answers each; those that are left when it returns are to run in
+/// a later batch, because a cap was reached or a commit failed.
 pub(crate) fn run(conn: &Conn, jobs: &mut VecDeque<Box<dyn Job>>, cap: Cap) -> Done {
+    let began = Instant::now();
     let mut caution = Caution::None;
     let mut done = Done::default();
     while !jobs.is_empty() {
         match transact(conn, jobs, cap, caution, &mut done.damaged) {
             End::Committed(jobs) => {
                 done.committed += jobs;
-                if caution != Caution::Alone {
+                if caution != Caution::Alone || began.elapsed() >= cap.time {
                     break;
                 }
             }
             End::Undone => caution = caution.max(Caution::Savepoints),
             End::Lost if caution == Caution::None => caution = Caution::Savepoints,
             End::Lost => caution = Caution::Alone,
-            End::Unknown => {
-                done.unknown = true;
+            End::Unknown(unknown) => {
+                done.unknown = Some(unknown);
                 break;
             }
         }
@@ -128,8 +149,9 @@ fn transact(
     damaged: &mut bool,
 ) -> End {
     let path = conn.db.path();
-    if let Err(error) = conn.control(BEGIN) {
-        let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source: error });
+    if let Err(source) = conn.control(BEGIN) {
+        *damaged |= is_damage(Fault::of_sqlite(&source));
+        let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source });
         for job in jobs.drain(..) {
             job.answer(Some(error.duplicate()));
         }
@@ -138,52 +160,83 @@ fn transact(
     let (started, changes) = (Instant::now(), conn.db.total_changes());
     let mut ran = VecDeque::with_capacity(jobs.len());
     while let Some(mut job) = jobs.pop_front() {
-        let outcome = run_one(conn, &mut *job, caution, damaged);
-        let (error, end) = match outcome {
+        // Whether the job sees nothing but what is committed.
+        let is_first = conn.db.total_changes() == changes;
+        match run_one(conn, &mut *job, caution, damaged) {
             Ran::Well => {
-                ran.push_back(job);
+                ran.push_back(Pending { job, error: None, is_well: true });
                 let full = conn.db.total_changes() - changes >= cap.rows || started.elapsed() >= cap.time;
                 if full || caution == Caution::Alone {
                     break;
                 }
-                continue;
             }
-            Ran::Failed(error) => {
-                job.answer(error);
-                continue;
-            }
+            Ran::Failed(error) if is_first => job.answer(error),
+            Ran::Failed(error) => ran.push_back(Pending { job, error, is_well: false }),
             Ran::Dirty(error) => {
                 if let Err(error) = conn.control(ROLLBACK) {
                     tracing::error!(path = %path.display(), %error, "a transaction could not be rolled back");
                 }
-                (error, End::Undone)
+                if is_first || caution == Caution::Savepoints {
+                    run_again(ran, jobs);
+                    job.answer(error);
+                } else {
+                    jobs.push_front(job);
+                    run_again(ran, jobs);
+                }
+                return End::Undone;
             }
-            Ran::Lost(error) => (Some(error), End::Lost),
-        };
-        // The others go before the answer: whoever gets it finds the queue as it is.
-        for job in ran.into_iter().rev() {
-            jobs.push_front(job);
-        }
-        job.answer(error);
-        return end;
-    }
-    match conn.control(COMMIT) {
-        Ok(()) => {
-            let committed = ran.len();
-            for job in ran {
-                job.answer(None);
+            Ran::Lost(error) => {
+                // The others go before the answer: whoever gets it finds the queue as it is.
+                run_again(ran, jobs);
+                job.answer(Some(error));
+                return End::Lost;
             }
-            End::Committed(committed)
-        }
-        Err(error) => {
-            let source = Arc::new(error);
-            for job in ran {
-                let (path, source) = (path.to_owned(), Arc::clone(&source));
-                job.answer(Some(LiveError::CommitUnknown { path, source }));
-            }
-            End::Unknown
         }
     }
+    commit(conn, ran, jobs)
+}
+
+fn run_again(ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>) {
+    for pending in ran.into_iter().rev() {
+        jobs.push_front(pending.job);
+    }
+}
+
+fn commit(conn: &Conn, ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>) -> End {
+    let path = conn.db.path();
+    let Err(source) = conn.control(COMMIT) else {
+        let committed = ran.iter().filter(|pending| pending.is_well).count();
+        for pending in ran {
+            pending.job.answer(pending.error);
+        }
+        return End::Committed(committed);
+    };
+    let (well, failed): (VecDeque<_>, _) = ran.into_iter().partition(|pending| pending.is_well);
+    // What the failures rest on is not there, or not known to be.
+    run_again(failed, jobs);
+    let jobs = well.into_iter().map(|pending| pending.job);
+    // No room for the last frame, or for one before it: a `-wal` without it holds no commit.
+    if source.sqlite_error_code() == Some(ErrorCode::DiskFull) && conn.db.is_autocommit() {
+        let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source });
+        for job in jobs {
+            job.answer(Some(error.duplicate()));
+        }
+        return End::Committed(0);
+    }
+    End::Unknown(Unknown { jobs: jobs.collect(), path: path.to_owned(), source: Arc::new(source) })
+}
+
+impl Unknown {
+    pub(crate) fn answer(self) {
+        for job in self.jobs {
+            let (path, source) = (self.path.clone(), Arc::clone(&self.source));
+            job.answer(Some(LiveError::CommitUnknown { path, source }));
+        }
+    }
+}
+
+fn is_damage(fault: Fault) -> bool {
+    matches!(fault, Fault::Corrupt | Fault::NotADatabase)
 }
 
 fn run_one(conn: &Conn, job: &mut dyn Job, caution: Caution, damaged: &mut bool) -> Ran {
@@ -198,7 +251,7 @@ fn run_one(conn: &Conn, job: &mut dyn Job, caution: Caution, damaged: &mut bool)
     let (failed, error) = match outcome {
         Ok(Ok(())) => (None, None),
         Ok(Err(failure)) => {
-            *damaged |= matches!(failure.fault, Some(Fault::Corrupt | Fault::NotADatabase));
+            *damaged |= failure.fault.is_some_and(is_damage);
             (Some(failure.detail), None)
         }
         Err(panic) => {
@@ -236,22 +289,30 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// A closure, its result, and where the answer goes.
-pub(crate) struct Closure<F, T, E, R> {
+pub(crate) struct Closure<F, T, E, R>
+where
+    E: From<LiveError>,
+    R: Reply<Result<T, E>>,
+{
     work: F,
     result: Option<Result<T, E>>,
-    reply: R,
+    owed: Owed<T, E, R>,
 }
 
 /// Where an answer goes.
 pub(crate) trait Reply<T>: Send {
-    fn promote(&self) -> bool;
+    fn waits(&self) -> bool;
+    fn promote(&self);
     fn send(self, answer: T);
 }
 
 impl<T: Send> Reply<T> for Arc<Ticket<T>> {
-    fn promote(&self) -> bool {
-        Ticket::promote(self);
+    fn waits(&self) -> bool {
         true
+    }
+
+    fn promote(&self) {
+        Ticket::promote(self);
     }
 
     fn send(self, answer: T) {
@@ -263,24 +324,88 @@ impl<T: Send> Reply<T> for Arc<Ticket<T>> {
 pub(crate) struct Callback<C>(pub(crate) C);
 
 impl<T, C: FnOnce(T) + Send> Reply<T> for Callback<C> {
-    fn promote(&self) -> bool {
+    fn waits(&self) -> bool {
         false
     }
+
+    fn promote(&self) {}
 
     fn send(self, answer: T) {
         (self.0)(answer);
     }
 }
 
-impl<F, T, E, R> Closure<F, T, E, R> {
-    pub(crate) fn new(work: F, reply: R) -> Self {
-        Self { work, result: None, reply }
+/// An answer that somebody waits for. Where it is dropped without one, because the writer itself
+/// panicked, the answer is that nobody knows.
+struct Owed<T, E, R>
+where
+    E: From<LiveError>,
+    R: Reply<Result<T, E>>,
+{
+    path: Arc<Path>,
+    reply: Option<R>,
+    answers: PhantomData<fn() -> Result<T, E>>,
+}
+
+impl<T, E, R> Owed<T, E, R>
+where
+    E: From<LiveError>,
+    R: Reply<Result<T, E>>,
+{
+    fn send(&mut self, answer: Result<T, E>) {
+        if let Some(reply) = self.reply.take() {
+            contained(|| reply.send(answer));
+        }
     }
 }
 
-impl<F: Send, T: Send, E: Send, R: Reply<Result<T, E>>> Queued for Closure<F, T, E, R> {
-    fn promote(&self) -> bool {
-        self.reply.promote()
+impl<T, E, R> Drop for Owed<T, E, R>
+where
+    E: From<LiveError>,
+    R: Reply<Result<T, E>>,
+{
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            let text = Some("the writer broke off".to_owned());
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ABORT), text);
+            let (path, source) = (self.path.to_path_buf(), Arc::new(source));
+            self.send(Err(LiveError::CommitUnknown { path, source }.into()));
+        }
+    }
+}
+
+/// Runs what a caller brought along; its panic is not the leader's, who has others to answer.
+fn contained(work: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        tracing::error!(panic = words(&*panic), "a writer's caller panicked when it was answered");
+    }
+}
+
+impl<F, T, E, R> Closure<F, T, E, R>
+where
+    E: From<LiveError>,
+    R: Reply<Result<T, E>>,
+{
+    pub(crate) fn new(path: Arc<Path>, work: F, reply: R) -> Self {
+        Self { work, result: None, owed: Owed { path, reply: Some(reply), answers: PhantomData } }
+    }
+}
+
+impl<F, T, E, R> Queued for Closure<F, T, E, R>
+where
+    F: Send,
+    T: Send,
+    E: From<LiveError> + Send,
+    R: Reply<Result<T, E>>,
+{
+    fn waits(&self) -> bool {
+        self.owed.reply.as_ref().is_some_and(Reply::waits)
+    }
+
+    fn promote(&self) {
+        if let Some(reply) = &self.owed.reply {
+            reply.promote();
+        }
     }
 }
 
@@ -302,20 +427,23 @@ where
     }
 
     fn answer(self: Box<Self>, error: Option<LiveError>) {
-        let this = *self;
+        let Self { work, result, mut owed } = *self;
         // The closure may hold what its caller waits for, such as a lease: it goes before the answer.
-        drop(this.work);
-        let answer = match (error, this.result) {
+        contained(|| drop(work));
+        owed.send(match (error, result) {
             (Some(error), _) => Err(error.into()),
             (None, Some(result)) => result,
             (None, None) => unreachable!("a job is answered after it ran, or with an error"),
-        };
-        this.reply.send(answer);
+        });
     }
 }
 
 impl Queued for Box<dyn Job> {
-    fn promote(&self) -> bool {
-        (**self).promote()
+    fn waits(&self) -> bool {
+        (**self).waits()
+    }
+
+    fn promote(&self) {
+        (**self).promote();
     }
 }

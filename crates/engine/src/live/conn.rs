@@ -2,13 +2,11 @@
 
 use std::cell::Cell;
 use std::path::Path;
-
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, Wal};
-
-use std::sync::Arc;
 
 use crate::connect::Database;
 use crate::error::{Result, SqliteContext};
@@ -60,6 +58,12 @@ impl Conn {
                 }),
             )
         })
+        .and_then(|()| {
+            // Where SQLite has rolled the transaction back, the closure's next statement would be one of its
+            // own, committed at once.
+            let is_guarded = Arc::clone(&guarded);
+            db.commit_hook(Some(move || is_guarded.load(Ordering::Relaxed)))
+        })
         .of(db.path())?;
         Ok(Self { db, guarded, stop_at, born, writes: false })
     }
@@ -102,17 +106,19 @@ impl Conn {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// Pages in the `-wal` after this thread's last commit.
+    /// Pages in the `-wal` after the last commit of this thread since [`Self::forget_wal_pages`].
     pub(crate) fn wal_pages() -> i32 {
         WAL_PAGES.get()
     }
 
+    /// Forgets the last commit of this thread, which may have been one to another database.
+    pub(crate) fn forget_wal_pages() {
+        WAL_PAGES.set(0);
+    }
+
     /// Copies what can be copied from the `-wal` into the database, waiting for nobody.
     pub(crate) fn checkpoint_passively(&self) -> Result<()> {
-        self.db
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-            .of(self.db.path())
-            .map(|()| WAL_PAGES.set(0))
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).of(self.db.path())
     }
 
     /// Gives back what memory an idle connection does not need.

@@ -48,6 +48,12 @@ pub enum LiveError {
         /// What the panic said.
         message: String,
     },
+    /// A write was begun inside of a write to the same database, and would have waited for itself.
+    #[error("{}: a write was begun inside of another", path.display())]
+    Nested {
+        /// The database.
+        path: PathBuf,
+    },
     /// A read took longer than it may, because it keeps the `-wal` from being emptied.
     #[error("{}: a read took longer than {} s", path.display(), limit.as_secs_f32())]
     TooLong {
@@ -111,7 +117,9 @@ impl LiveError {
             Self::Failed(error) => error.way_out(),
             Self::TransactionLost { .. } => "see the reason; nothing was changed",
             Self::CommitUnknown { .. } => "read what is there before writing again; check the disk",
-            Self::Panicked { .. } => "nothing was changed; the program that embeds StreamHub has a bug",
+            Self::Panicked { .. } | Self::Nested { .. } => {
+                "nothing was changed; the program that embeds StreamHub has a bug"
+            }
             Self::TooLong { .. } => "read less at a time",
             Self::OutOfService { .. } => "restore a backup of it, or look at it with `streamhub doctor`",
             Self::Closed { .. } => "open it again",
@@ -134,6 +142,7 @@ impl LiveError {
             Self::Panicked { path, message } => {
                 Self::Panicked { path: path.clone(), message: message.clone() }
             }
+            Self::Nested { path } => Self::Nested { path: path.clone() },
             Self::TooLong { path, limit } => Self::TooLong { path: path.clone(), limit: *limit },
             Self::OutOfService { path, reason } => {
                 Self::OutOfService { path: path.clone(), reason: Arc::clone(reason) }

@@ -8,18 +8,20 @@
 mod batch;
 mod conn;
 mod error;
+#[cfg(all(test, feature = "explore"))]
+mod explore;
 mod pool;
 mod queue;
 #[cfg(all(test, not(feature = "explore")))]
 mod tests;
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-use std::sync::Arc;
 
 use crate::cache::budget::{Budget, Cost, Reservation};
 use crate::connect::Database;
@@ -28,7 +30,7 @@ use crate::live::batch::{Callback, Cap, Closure, Job};
 use crate::live::conn::Conn;
 use crate::live::error::fault_behind;
 use crate::live::pool::{Pool, Taken};
-use crate::live::queue::{PassedOn, Pushed, Queue, Ticket, Woken};
+use crate::live::queue::{Journey, PassedOn, Pushed, Queue, Ticket, Woken};
 use crate::observe::{Observer, Unobserved};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::yield_now;
@@ -39,6 +41,11 @@ pub use error::{Busy, LiveError};
 
 const BEGIN: &str = "BEGIN -- the reader";
 const END: &str = "COMMIT -- the reader";
+
+thread_local! {
+    /// The address of the database that this thread leads the writers of; 0 for none.
+    static LEADS: Cell<usize> = const { Cell::new(0) };
+}
 
 /// How much one database may take.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +111,8 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             observer: Arc::new(Unobserved),
-            executor: Arc::new(|work| drop(std::thread::spawn(work))),
+            // Where there is no thread to be had, the work is dropped, which does it.
+            executor: Arc::new(|work| drop(std::thread::Builder::new().spawn(work))),
             first_write: Box::new(|| Ok(Durability::Full)),
         }
     }
@@ -191,19 +199,19 @@ impl Live {
         T: Send + 'static,
         E: From<LiveError> + StdError + Send + 'static,
     {
+        if LEADS.get() == self.shared.address() {
+            return Err(LiveError::Nested { path: self.path().to_owned() }.into());
+        }
         let ticket = Arc::new(Ticket::new());
-        let job = Box::new(Closure::new(work, Arc::clone(&ticket)));
-        match self.push(job)? {
-            Pushed::Lead => {}
-            _ => {
-                if let Woken::Answered(answer) = ticket.wait() {
-                    return answer;
-                }
-            }
+        let job = Box::new(Closure::new(Arc::clone(self.shared.pool.path()), work, Arc::clone(&ticket)));
+        if self.push(job)? != Pushed::Lead
+            && let Woken::Answered(answer) = ticket.wait()
+        {
+            return answer;
         }
         loop {
             self.shared.lead_once();
-            // A cap, or a failed commit, can put the own job into a later transaction.
+            // The own job need not be the first in the queue, and a cap can put it into a later transaction.
             if let Some(answer) = ticket.collect() {
                 self.pass_on();
                 return answer;
@@ -220,8 +228,9 @@ impl Live {
         E: From<LiveError> + StdError + Send + 'static,
         R: FnOnce(Result<T, E>) + Send + 'static,
     {
-        if self.push(Box::new(Closure::new(work, Callback(reply))))? == Pushed::Lead {
-            self.lead_elsewhere();
+        let path = Arc::clone(self.shared.pool.path());
+        if let Pushed::Send(journey) = self.push(Box::new(Closure::new(path, work, Callback(reply))))? {
+            self.send(journey);
         }
         Ok(())
     }
@@ -241,7 +250,7 @@ impl Live {
         self.shared.queue.len()
     }
 
-    /// Whether it is out of service.
+    /// Whether it is out of service or closed.
     pub fn is_condemned(&self) -> bool {
         self.shared.pool.is_condemned()
     }
@@ -265,6 +274,7 @@ impl Live {
         let shared = &self.shared;
         match shared.queue.push(job, shared.config.limits.stuck_after) {
             Pushed::Lead => Ok(Pushed::Lead),
+            Pushed::Send(journey) => Ok(Pushed::Send(journey)),
             Pushed::Waiting => Ok(Pushed::Waiting),
             Pushed::Refused(_) if shared.queue.len() < shared.config.limits.queue => {
                 Err(shared.pool.busy(Busy::Stuck))
@@ -274,13 +284,13 @@ impl Live {
     }
 
     fn pass_on(&self) {
-        if self.shared.queue.pass_on() == PassedOn::Kept {
-            self.lead_elsewhere();
+        if let PassedOn::Send(journey) = self.shared.queue.pass_on() {
+            self.send(journey);
         }
     }
 
-    fn lead_elsewhere(&self) {
-        let lead = Lead { live: Some(self.clone()) };
+    fn send(&self, journey: Journey) {
+        let lead = Lead { live: self.clone(), journey };
         (self.shared.config.executor)(Box::new(move || drop(lead)));
     }
 }
@@ -288,16 +298,18 @@ impl Live {
 /// The leadership on its way to another thread. Whoever drops it leads: an executor that shuts down
 /// instead of running its work must not leave writes unanswered.
 struct Lead {
-    live: Option<Live>,
+    live: Live,
+    journey: Journey,
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let Some(live) = self.live.take() else { return };
-        loop {
-            live.shared.lead_once();
-            if live.shared.queue.pass_on() != PassedOn::Kept {
-                return;
+        let shared = &self.live.shared;
+        while shared.queue.arrive(self.journey) {
+            shared.lead_once();
+            match shared.queue.pass_on() {
+                PassedOn::Send(journey) => self.journey = journey,
+                PassedOn::Idle | PassedOn::Promoted => return,
             }
         }
     }
@@ -313,7 +325,7 @@ impl Shared {
         E: From<LiveError> + StdError + 'static,
     {
         let failed = |error| {
-            let path = self.pool.path().to_owned();
+            let path = self.pool.path().to_path_buf();
             LiveError::Failed(crate::Error::Sqlite { path, source: error })
         };
         conn.control(BEGIN).map_err(failed)?;
@@ -331,7 +343,7 @@ impl Shared {
         let result = conn.guarded(|| work(&ReadTx::new(&conn.db)));
         result.map_err(|error| match fault_behind(&error) {
             Some(Fault::Interrupted) => {
-                LiveError::TooLong { path: self.pool.path().to_owned(), limit }.into()
+                LiveError::TooLong { path: self.pool.path().to_path_buf(), limit }.into()
             }
             Some(Fault::Corrupt | Fault::NotADatabase) => {
                 self.pool.condemn(&error.to_string());
@@ -341,8 +353,21 @@ impl Shared {
         })
     }
 
-    /// Runs one batch.
+    /// Tells this database from others.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Runs one batch. Not even a panic ends the leadership, since others wait for what it answers.
     fn lead_once(&self) {
+        let before = LEADS.replace(self.address());
+        if catch_unwind(AssertUnwindSafe(|| self.run_batch())).is_err() {
+            tracing::error!(path = %self.pool.path().display(), "the writer panicked");
+        }
+        LEADS.set(before);
+    }
+
+    fn run_batch(&self) {
         let limits = &self.config.limits;
         self.linger();
         let mut jobs = self.queue.take(limits.batch);
@@ -361,18 +386,24 @@ impl Shared {
             }
         };
         let cap = Cap { rows: limits.batch_rows, time: limits.batch_time };
+        Conn::forget_wal_pages();
         let done = batch::run(&conn, &mut jobs, cap);
         self.last_batch.store(done.committed, Ordering::Relaxed);
         self.queue.put_back(jobs.into_iter());
-        self.config.observer.committed(done.committed, started.elapsed());
         if done.damaged {
             self.pool.condemn("a write found it damaged");
         }
-        if done.unknown {
-            self.config.observer.commit_failed();
+        if let Some(unknown) = done.unknown {
+            // Whoever is told to read first what is there must not read what there seemed to be.
+            self.pool.suspend();
+            unknown.answer();
             self.pool.reopen(conn);
-        } else if done.committed > 0 {
-            self.checkpoint(&conn);
+            self.config.observer.commit_failed();
+        } else {
+            self.config.observer.committed(done.committed, started.elapsed());
+            if done.committed > 0 {
+                self.checkpoint(&conn);
+            }
         }
     }
 

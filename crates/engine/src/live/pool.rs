@@ -4,14 +4,14 @@
 //! all are at work another is opened, as far as the budget goes; then one waits, but not for long.
 
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use std::sync::Arc;
 
 use crate::cache::budget::{Budget, Cost, Reservation};
 use crate::connect::Database;
-use crate::error::{Error, Unfit};
+use crate::error::{Error, Fault, Unfit};
 use crate::judge::{self, Check};
 use crate::live::Limits;
 use crate::live::conn::Conn;
@@ -21,12 +21,12 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait_until};
 
 #[derive(Debug)]
 pub(crate) struct Pool {
-    path: PathBuf,
+    path: Arc<Path>,
     limits: Limits,
     budget: Arc<Budget>,
     state: Mutex<State>,
     returned: Condvar,
-    /// Whether the stage is `OutOfService`, for those who only want to know that.
+    /// Whether the stage is `OutOfService` or `Closed`, for those who only want to know that.
     condemned: AtomicBool,
 }
 
@@ -36,8 +36,8 @@ struct State {
     idle: Vec<Box<Conn>>,
     /// When each connection that is out was taken.
     out: Vec<(u64, Instant)>,
-    /// Connections that are being opened.
-    opening: usize,
+    /// Connections that are being opened or closed.
+    changing: usize,
     next: u64,
     /// For the first connection and for the descriptors of those that were closed.
     base: Reservation,
@@ -74,12 +74,12 @@ impl Pool {
         budget: Arc<Budget>,
         base: Reservation,
     ) -> crate::Result<Self> {
-        let path = db.path().to_owned();
+        let path = Arc::from(db.path());
         let conn = Box::new(Conn::around(db)?);
         let state = State {
             idle: Vec::from([conn]),
             out: Vec::with_capacity(limits.connections),
-            opening: 0,
+            changing: 0,
             next: 0,
             base,
             further: Vec::new(),
@@ -96,7 +96,7 @@ impl Pool {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
@@ -122,7 +122,7 @@ impl Pool {
                 }
                 Stage::Reopening => {}
                 Stage::OutOfService(reason) => return Err(self.out_of_service(reason)),
-                Stage::Closed => return Err(LiveError::Closed { path: self.path.clone() }),
+                Stage::Closed => return Err(LiveError::Closed { path: self.path.to_path_buf() }),
             }
             state =
                 wait_until(&self.returned, state, deadline).ok_or_else(|| self.busy(Busy::Connections))?;
@@ -159,10 +159,10 @@ impl Pool {
     /// Connections that are open, and what was found where the database is out of service.
     pub(crate) fn connections(&self) -> usize {
         let state = lock(&self.state);
-        state.idle.len() + state.out.len() + state.opening
+        state.idle.len() + state.out.len() + state.changing
     }
 
-    /// Whether the database is out of service.
+    /// Whether the database is out of service or closed.
     pub(crate) fn is_condemned(&self) -> bool {
         self.condemned.load(Ordering::Relaxed)
     }
@@ -175,7 +175,7 @@ impl Pool {
     }
 
     fn reserve_further(&self, state: &mut State) -> Option<Reservation> {
-        if state.idle.len() + state.out.len() + state.opening >= self.limits.connections {
+        if state.idle.len() + state.out.len() + state.changing >= self.limits.connections {
             return None;
         }
         let cost = if state.parked > 0 { Cost::REOPENED } else { Cost::FURTHER };
@@ -184,29 +184,41 @@ impl Pool {
             state.parked -= 1;
             reservation.merge(state.base.split_descriptors(1));
         }
-        state.opening += 1;
+        state.changing += 1;
         Some(reservation)
     }
 
     fn open_further<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
-        reservation: Reservation,
+        mut reservation: Reservation,
     ) -> Result<Taken<'a>, LiveError> {
         drop(state);
         let opened = Conn::open(&self.path);
         let mut state = lock(&self.state);
-        state.opening -= 1;
+        state.changing -= 1;
         match opened {
             Ok(conn) => {
                 state.further.push(reservation);
                 Ok(self.hand_out(&mut state, Box::new(conn)))
             }
             Err(error) => {
+                // SQLite may have kept the descriptor.
+                state.base.merge(reservation.split_descriptors(1));
+                state.parked += 1;
                 drop(state);
+                drop(reservation);
                 self.returned.notify_all();
                 Err(LiveError::Failed(error))
             }
+        }
+    }
+
+    /// Nobody gets a connection any more, until [`reopen`](Self::reopen) is done.
+    pub(crate) fn suspend(&self) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Serving) {
+            state.stage = Stage::Reopening;
         }
     }
 
@@ -214,19 +226,15 @@ impl Pool {
     ///
     /// Everything from the `-wal` goes into the main file, which is checked; after that the database
     /// serves again. Where any of that fails it is out of service.
-    pub(crate) fn reopen(&self, mine: Taken<'_>) {
-        lock(&self.state).stage = Stage::Reopening;
-        drop(mine);
-        let reopened = self.close_connections().and_then(|()| {
-            let conn = Conn::open(&self.path)?;
-            conn.db.checkpoint()?;
-            judge::refuse_damage(&conn.db, Check::Quick)?;
-            Ok(conn)
-        });
+    pub(crate) fn reopen(&self, mut mine: Taken<'_>) {
+        // It counts as taken until this is done: whoever closes the database meanwhile waits for that.
+        let own = mine.conn.take();
+        let closed = self.close_connections(1);
+        let reopened = own.map_or(Ok(()), |conn| conn.db.close()).and(closed).and_then(|()| self.recover());
         let mut state = lock(&self.state);
-        state.stage = match reopened {
+        let next = match reopened {
             Ok(conn) => {
-                state.idle.push(Box::new(conn));
+                mine.conn = Some(Box::new(conn));
                 Stage::Serving
             }
             Err(error) => {
@@ -235,8 +243,26 @@ impl Pool {
                 Stage::OutOfService(error.to_string().into())
             }
         };
+        if matches!(state.stage, Stage::Reopening) {
+            state.stage = next;
+        }
         drop(state);
+        drop(mine);
         self.returned.notify_all();
+    }
+
+    fn recover(&self) -> crate::Result<Conn> {
+        let conn = Conn::open(&self.path)?;
+        match conn.db.checkpoint() {
+            // What is in the -wal counts there as well: a full disk can be read, and readers outside of this
+            // pool may keep it.
+            Err(error) if matches!(error.fault(), Fault::Full | Fault::Busy) => {
+                tracing::warn!(path = %self.path.display(), %error, "the -wal could not be emptied");
+            }
+            emptied => emptied?,
+        }
+        judge::refuse_damage(&conn.db, Check::Quick)?;
+        Ok(conn)
     }
 
     /// Takes the database out of service.
@@ -250,11 +276,11 @@ impl Pool {
         self.returned.notify_all();
     }
 
-    /// Waits for every connection to come back and closes it.
-    fn close_connections(&self) -> crate::Result<()> {
+    /// Waits for every connection but so many to come back and closes it.
+    fn close_connections(&self, but: usize) -> crate::Result<()> {
         let deadline = Instant::now() + self.limits.wait;
         let mut state = lock(&self.state);
-        while !state.out.is_empty() || state.opening > 0 {
+        while state.out.len() > but || state.changing > 0 {
             state = wait_until(&self.returned, state, deadline).ok_or_else(|| {
                 let detail = "operations on it did not end in time".to_owned();
                 Error::unfit(&self.path, Unfit::Mismatch { detail })
@@ -283,6 +309,8 @@ impl Pool {
                 freed.push(reservation);
             }
         }
+        let closing = spare.len();
+        state.changing += closing;
         drop(state);
         // Closed after the lock is let go; the file stays open through the one that is left.
         for conn in spare {
@@ -291,6 +319,8 @@ impl Pool {
             }
         }
         drop(freed);
+        lock(&self.state).changing -= closing;
+        self.returned.notify_all();
         if let Some(taken) = self.take_idle()
             && let Err(error) = taken.rest()
         {
@@ -299,21 +329,26 @@ impl Pool {
     }
 
     /// Ends service: nobody gets a connection any more, and those that are there are closed. The last
-    /// of them empties the `-wal` into the file and removes it.
+    /// of them empties the `-wal` into the file and removes it. May be tried again after an error.
     pub(crate) fn close(&self) -> crate::Result<()> {
         let mut state = lock(&self.state);
         state.stage = Stage::Closed;
+        self.condemned.store(true, Ordering::Relaxed);
         drop(state);
         self.returned.notify_all();
-        self.close_connections()
+        self.close_connections(0)?;
+        // Whoever still has a clone of it does not keep others from opening theirs.
+        let base = lock(&self.state).base.split();
+        drop(base);
+        Ok(())
     }
 
     pub(crate) fn busy(&self, reason: Busy) -> LiveError {
-        LiveError::Busy { path: self.path.clone(), reason }
+        LiveError::Busy { path: self.path.to_path_buf(), reason }
     }
 
     fn out_of_service(&self, reason: &Arc<str>) -> LiveError {
-        LiveError::OutOfService { path: self.path.clone(), reason: Arc::clone(reason) }
+        LiveError::OutOfService { path: self.path.to_path_buf(), reason: Arc::clone(reason) }
     }
 }
 
@@ -333,16 +368,18 @@ impl std::ops::DerefMut for Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let Some(conn) = self.conn.take() else { return };
-        conn.stop_after(self.since, None);
-        // A closure that panicked, or a statement that failed, may have left its transaction open.
-        if !conn.db.is_autocommit() {
-            let _ = conn.control("ROLLBACK -- of what was left");
+        let conn = self.conn.take();
+        if let Some(conn) = &conn {
+            conn.stop_after(self.since, None);
+            // A closure that panicked, or a statement that failed, may have left its transaction open.
+            if !conn.db.is_autocommit() {
+                let _ = conn.control("ROLLBACK -- of what was left");
+            }
         }
         {
             let mut state = lock(&self.pool.state);
             state.out.retain(|(number, _)| *number != self.number);
-            state.idle.push(conn);
+            state.idle.extend(conn);
         }
         self.pool.returned.notify_one();
     }

@@ -1,8 +1,9 @@
 //! The queue before a writer, and who empties it.
 //!
 //! There is no writer thread. The first to push a job becomes the leader and runs whatever is in the
-//! queue, its own job first; when its own is done, the leadership goes to the next in line. Those who
-//! wait without a thread of their own cannot lead, and an executor leads for them.
+//! queue; when its own job is done, the leadership goes to the next in line whose thread waits. Where
+//! nobody's thread waits, the leadership travels to an executor's. Whoever comes with a thread of its own
+//! meanwhile takes it over, since the executor's threads may all be among those who wait.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,8 +12,10 @@ use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// One piece of work in the queue.
 pub(crate) trait Queued: Send {
-    /// Makes whoever waits for this job the leader; `false` where nobody's thread waits.
-    fn promote(&self) -> bool;
+    /// Whether a thread waits for this job, which can lead.
+    fn waits(&self) -> bool;
+    /// Makes whoever waits for this job the leader.
+    fn promote(&self);
 }
 
 /// Jobs in the order in which they came.
@@ -25,9 +28,25 @@ pub(crate) struct Queue<J> {
 #[derive(Debug)]
 struct State<J> {
     waiting: VecDeque<J>,
-    /// Since when the leader has been at its present batch; none where nobody leads.
-    leader: Option<Instant>,
+    leader: Leader,
+    /// Journeys of the leadership that were begun.
+    journeys: u64,
 }
+
+/// Who leads.
+#[derive(Clone, Copy, Debug)]
+enum Leader {
+    /// Nobody, and the queue is empty.
+    Nobody,
+    /// Whoever arrives first: an executor's thread with this journey, or a caller's own.
+    Travelling { journey: Journey, since: Instant },
+    /// A thread that has been at its present batch since then.
+    AtWork { since: Instant },
+}
+
+/// The leadership on its way to an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Journey(u64);
 
 /// What became of a job that was pushed.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +55,8 @@ pub(crate) enum Pushed<J> {
     Waiting,
     /// It is in the queue, and whoever pushed it has to lead.
     Lead,
+    /// It is in the queue, and whoever pushed it has to send the leadership to an executor.
+    Send(Journey),
     /// The queue is full, or its leader has been at one batch for too long.
     Refused(J),
 }
@@ -45,34 +66,52 @@ pub(crate) enum Pushed<J> {
 pub(crate) enum PassedOn {
     /// There is no work left, and nobody leads.
     Idle,
-    /// The next in line leads.
+    /// The next in line whose thread waits leads.
     Promoted,
-    /// There is work left that nobody's thread waits for. The leadership stays with the caller.
-    Kept,
+    /// There is work left that nobody's thread waits for: to be sent to an executor.
+    Send(Journey),
 }
 
 impl<J: Queued> Queue<J> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), leader: None }), capacity }
+        let state = State { waiting: VecDeque::new(), leader: Leader::Nobody, journeys: 0 };
+        Self { state: Mutex::new(state), capacity }
     }
 
     /// Appends a job, unless the leader has not come back from its batch for `patience`.
     pub(crate) fn push(&self, job: J, patience: Duration) -> Pushed<J> {
         let mut state = lock(&self.state);
+        let has_thread = job.waits();
         match state.leader {
-            None => {
-                state.leader = Some(Instant::now());
+            Leader::Nobody if !has_thread => {
                 state.waiting.push_back(job);
+                Pushed::Send(state.travel())
+            }
+            Leader::Nobody | Leader::Travelling { .. } if has_thread => {
+                state.waiting.push_back(job);
+                state.leader = Leader::AtWork { since: Instant::now() };
                 Pushed::Lead
             }
-            Some(since) if state.waiting.len() >= self.capacity || since.elapsed() > patience => {
+            Leader::Travelling { since, .. } | Leader::AtWork { since }
+                if state.waiting.len() >= self.capacity || since.elapsed() > patience =>
+            {
                 Pushed::Refused(job)
             }
-            Some(_) => {
+            _ => {
                 state.waiting.push_back(job);
                 Pushed::Waiting
             }
         }
+    }
+
+    /// Whether the leadership still waits for this journey's end; then whoever asks leads.
+    pub(crate) fn arrive(&self, arrived: Journey) -> bool {
+        let mut state = lock(&self.state);
+        let arrives = matches!(state.leader, Leader::Travelling { journey, .. } if journey == arrived);
+        if arrives {
+            state.leader = Leader::AtWork { since: Instant::now() };
+        }
+        arrives
     }
 
     /// How many jobs wait.
@@ -83,7 +122,7 @@ impl<J: Queued> Queue<J> {
     /// Takes up to `most` jobs; for the leader, who begins a batch with them.
     pub(crate) fn take(&self, most: usize) -> VecDeque<J> {
         let mut state = lock(&self.state);
-        state.leader = Some(Instant::now());
+        state.leader = Leader::AtWork { since: Instant::now() };
         if state.waiting.len() <= most {
             std::mem::take(&mut state.waiting)
         } else {
@@ -102,17 +141,27 @@ impl<J: Queued> Queue<J> {
     /// Gives the leadership away.
     pub(crate) fn pass_on(&self) -> PassedOn {
         let mut state = lock(&self.state);
-        match state.waiting.front() {
-            None => {
-                state.leader = None;
-                PassedOn::Idle
-            }
-            Some(next) if next.promote() => {
-                state.leader = Some(Instant::now());
+        if state.waiting.is_empty() {
+            state.leader = Leader::Nobody;
+            return PassedOn::Idle;
+        }
+        match state.waiting.iter().find(|job| job.waits()) {
+            Some(next) => {
+                next.promote();
+                state.leader = Leader::AtWork { since: Instant::now() };
                 PassedOn::Promoted
             }
-            Some(_) => PassedOn::Kept,
+            None => PassedOn::Send(state.travel()),
         }
+    }
+}
+
+impl<J> State<J> {
+    fn travel(&mut self) -> Journey {
+        self.journeys += 1;
+        let journey = Journey(self.journeys);
+        self.leader = Leader::Travelling { journey, since: Instant::now() };
+        journey
     }
 }
 

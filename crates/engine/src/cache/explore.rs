@@ -1,0 +1,310 @@
+//! The cache under a model checker: many interleavings of a few threads that want a few apps.
+//!
+//! Opener and handles are fakes that keep a book: no app is open twice, nobody holds a closed handle, the
+//! budget is never exceeded, exclusive work is alone, and nobody waits for ever.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::{Arc, Barrier, Mutex};
+use shuttle::thread;
+
+use crate::app_id::AppId;
+use crate::cache::budget::Cost;
+use crate::cache::{AppState, Cache, CacheConfig, Exclusive, Grant, Handle, LeaseError, Opener};
+use crate::sync::lock;
+
+/// What is open, who is alone, and what goes wrong.
+#[derive(Default)]
+struct Book {
+    open: HashSet<AppId>,
+    alone: HashSet<AppId>,
+    /// Nothing is to be opened any more.
+    is_closed: bool,
+    /// Openings of each hundred that fail.
+    failing: u32,
+    /// Closings of each hundred that fail.
+    not_closing: u32,
+}
+
+#[derive(Clone)]
+struct Fake {
+    book: Arc<Mutex<Book>>,
+    most: usize,
+}
+
+struct FakeHandle {
+    id: AppId,
+    book: Arc<Mutex<Book>>,
+    state: Mutex<HandleState>,
+}
+
+struct HandleState {
+    is_closed: bool,
+    is_condemned: bool,
+    grant: Option<Grant>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it does not open")]
+struct No {
+    is_lasting: bool,
+}
+
+impl Opener for Fake {
+    type Handle = FakeHandle;
+    type Error = No;
+
+    fn open(&self, id: &AppId, grant: Grant) -> Result<FakeHandle, No> {
+        {
+            let mut book = lock(&self.book);
+            assert!(book.open.insert(id.clone()), "{id} is opened while it is open");
+            assert!(book.open.len() <= self.most, "more is open than may be");
+            assert!(!book.is_closed, "{id} is opened after the end");
+            assert!(!book.alone.contains(id), "{id} is opened while somebody has it alone");
+        }
+        thread::yield_now();
+        let mut book = lock(&self.book);
+        assert!(!book.alone.contains(id), "somebody got {id} alone while it was opened");
+        if thread_rng().gen_ratio(book.failing, 100) {
+            book.open.remove(id);
+            return Err(No { is_lasting: thread_rng().gen_bool(0.5) });
+        }
+        drop(book);
+        let state = HandleState { is_closed: false, is_condemned: false, grant: Some(grant) };
+        Ok(FakeHandle { id: id.clone(), book: Arc::clone(&self.book), state: Mutex::new(state) })
+    }
+
+    fn is_lasting(&self, error: &No) -> bool {
+        error.is_lasting
+    }
+}
+
+impl Handle for FakeHandle {
+    fn close(&self) -> crate::Result<()> {
+        thread::yield_now();
+        let mut book = lock(&self.book);
+        let mut state = lock(&self.state);
+        assert!(!state.is_closed, "{} is closed twice", self.id);
+        state.is_condemned = true;
+        if thread_rng().gen_ratio(book.not_closing, 100) {
+            let detail = "an operation on it does not end".to_owned();
+            let path = std::path::Path::new(self.id.as_str());
+            return Err(crate::Error::unfit(path, crate::Unfit::Mismatch { detail }));
+        }
+        state.is_closed = true;
+        assert!(book.open.remove(&self.id));
+        drop(book);
+        let grant = state.grant.take();
+        drop(state);
+        drop(grant);
+        Ok(())
+    }
+
+    fn rest(&self) {
+        thread::yield_now();
+    }
+
+    fn is_stuck(&self) -> bool {
+        false
+    }
+
+    fn is_condemned(&self) -> bool {
+        lock(&self.state).is_condemned
+    }
+}
+
+impl FakeHandle {
+    fn condemn(&self) {
+        lock(&self.state).is_condemned = true;
+    }
+
+    fn use_it(&self) {
+        for _ in 0..2 {
+            assert!(!lock(&self.state).is_closed, "a lease on a closed handle");
+            thread::yield_now();
+        }
+    }
+}
+
+fn cache(most: usize, failing: u32, not_closing: u32) -> Cache<Fake> {
+    let book = Arc::new(Mutex::new(Book { failing, not_closing, ..Book::default() }));
+    let config = CacheConfig {
+        budget: Cost { connections: most, descriptors: 3 * most },
+        // No deadline passes in a model; a wait that only a deadline would end is found as a deadlock.
+        wait: Duration::from_secs(3600),
+        stuck_after: Duration::from_secs(3600),
+        // Set aside and tried again at once.
+        retry_after: Duration::ZERO,
+        ..CacheConfig::default()
+    };
+    Cache::new(Fake { book, most }, config)
+}
+
+fn id(number: usize) -> AppId {
+    format!("app-{number}").parse().expect("an app's name")
+}
+
+fn lease(cache: &Cache<Fake>, number: usize) -> bool {
+    match cache.lease(&id(number)) {
+        Ok(lease) => {
+            assert_eq!(lease.id(), &id(number));
+            lease.use_it();
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn work_alone(cache: &Cache<Fake>, alone: &Exclusive<Fake>) {
+    let book = &cache.opener().book;
+    {
+        let mut book = lock(book);
+        assert!(!book.open.contains(alone.id()), "alone, and it is open");
+        assert!(book.alone.insert(alone.id().clone()), "alone, and so is somebody else");
+    }
+    thread::yield_now();
+    assert!(lock(book).alone.remove(alone.id()));
+}
+
+fn all(cache: &Cache<Fake>, threads: usize, work: impl Fn(&Cache<Fake>) + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    let threads: Vec<_> = (0..threads)
+        .map(|_| {
+            let (work, cache) = (Arc::clone(&work), cache.clone());
+            thread::spawn(move || work(&cache))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+fn is_empty(cache: &Cache<Fake>) {
+    assert_eq!(cache.close(Instant::now() + Duration::from_secs(3600)), 0);
+    assert!(lock(&cache.opener().book).open.is_empty());
+    assert_eq!(cache.stats().used, Cost::default(), "a part of the budget is lost");
+    assert_eq!(cache.shared.slots.len(), 0);
+    assert_eq!(lock(&cache.shared.by_use).len(), 0, "what is closed is still noted");
+}
+
+#[test]
+fn explore_more_apps_than_the_budget_holds() {
+    crate::explore::explore(|| {
+        let cache = cache(1, 0, 0);
+        all(&cache, 3, |cache| {
+            for _ in 0..2 {
+                assert!(lease(cache, thread_rng().gen_range(0..3)), "it was not opened");
+            }
+        });
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_two_who_wait_for_what_two_others_let_go() {
+    crate::explore::explore(|| {
+        let cache = cache(2, 0, 0);
+        let leases = [0, 1].map(|number| cache.lease(&id(number)).expect("the budget is free"));
+        let both = Arc::new(Barrier::new(2));
+        let threads = [2, 3].map(|number| {
+            let (cache, both) = (cache.clone(), Arc::clone(&both));
+            thread::spawn(move || {
+                let lease = cache.lease(&id(number)).expect("there is room for two");
+                // Neither lets go before the other has its own.
+                both.wait();
+                lease.use_it();
+            })
+        });
+        drop(leases);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_everything_at_once() {
+    crate::explore::explore(|| {
+        let cache = cache(2, 20, 0);
+        all(&cache, 4, |cache| {
+            for _ in 0..3 {
+                let number = thread_rng().gen_range(0..3);
+                match thread_rng().gen_range(0..8) {
+                    0 => cache.sweep(),
+                    1 => work_alone(cache, &cache.exclusive(&id(number)).expect("nobody keeps it")),
+                    2 => {
+                        if let Ok(lease) = cache.lease(&id(number)) {
+                            let second = lease.clone();
+                            drop(lease);
+                            second.use_it();
+                            second.condemn();
+                            second.use_it();
+                        }
+                    }
+                    3 => {
+                        let _ = (cache.state(&id(number)), cache.stats());
+                    }
+                    _ => drop(lease(cache, number)),
+                }
+            }
+        });
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_handles_that_do_not_close() {
+    crate::explore::explore(|| {
+        let cache = cache(2, 0, 30);
+        all(&cache, 3, |cache| {
+            for _ in 0..2 {
+                let number = thread_rng().gen_range(0..2);
+                match thread_rng().gen_range(0..3) {
+                    0 => cache.sweep(),
+                    1 => {
+                        if let Ok(alone) = cache.exclusive(&id(number)) {
+                            work_alone(cache, &alone);
+                        }
+                    }
+                    _ => drop(lease(cache, number)),
+                }
+            }
+        });
+        lock(&cache.opener().book).not_closing = 0;
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_closing_meanwhile() {
+    crate::explore::explore(|| {
+        let cache = cache(2, 0, 0);
+        let closing = {
+            let cache = cache.clone();
+            thread::spawn(move || {
+                let left = cache.close(Instant::now() + Duration::from_secs(3600));
+                assert_eq!(left, 0);
+                let mut book = lock(&cache.opener().book);
+                assert!(book.open.is_empty(), "closed, and something is open");
+                book.is_closed = true;
+                drop(book);
+                assert!(matches!(cache.lease(&id(0)), Err(LeaseError::Closed)));
+                assert_eq!(cache.state(&id(0)), AppState::Closed);
+            })
+        };
+        all(&cache, 2, |cache| {
+            for _ in 0..2 {
+                let number = thread_rng().gen_range(0..3);
+                match cache.lease(&id(number)) {
+                    Ok(lease) => lease.use_it(),
+                    Err(error) => assert!(matches!(error, LeaseError::Closed), "{error}"),
+                }
+            }
+        });
+        closing.join().unwrap();
+        is_empty(&cache);
+    });
+}

@@ -1,0 +1,75 @@
+//! What lies among the apps without being one, and what was kept long enough.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use streamhub_control::apps;
+use streamhub_engine::time::Moment;
+use streamhub_engine::{AppId, durable};
+
+use crate::error::Result;
+use crate::hub::{Appearing, Hub};
+
+impl Hub {
+    /// Looks for directories among the apps that the registry does not know.
+    pub(crate) fn look_around(&self) -> Result<()> {
+        let known: BTreeSet<String> = self.apps()?.into_iter().map(|app| app.name).collect();
+        for name in durable::names_in(&self.data().apps())? {
+            let Ok(id) = name.parse::<AppId>() else { continue };
+            if self.shared.upkeep.is_stopping() {
+                return Ok(());
+            }
+            if known.contains(id.as_str()) || self.registered(id.as_str()).is_ok() {
+                continue;
+            }
+            match self.shared.config.appearing {
+                Appearing::AdoptSealed => match self.adopt_appeared(&id) {
+                    Ok(app) => {
+                        tracing::info!(app.id = %id, tenant = app.tenant_id, "a sealed directory was adopted")
+                    }
+                    Err(error) => {
+                        tracing::warn!(app.id = %id, %error, way_out = error.way_out(), "a directory among the apps is not adopted");
+                    }
+                },
+                Appearing::Report if durable::exists(&self.data().app(&id).db())? => {
+                    tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it");
+                }
+                Appearing::Report => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was kept long enough: deleted apps, and copies from before a migration.
+    pub(crate) fn prune(&self) -> Result<()> {
+        let keep = self.shared.config.keep;
+        let trash = self.data().apps().join(".trash");
+        for trashed in self.read(apps::deleted)? {
+            let old = trashed.deleted_at.parse().is_ok_and(|at: Moment| at.is_older_than(keep.trash));
+            if !old {
+                continue;
+            }
+            let number = trashed.app_id;
+            durable::remove_dir_all(&trash.join(&trashed.trash_name))?;
+            self.write(move |db| apps::forget(db, number))??;
+            tracing::info!(
+                app.id = trashed.name,
+                deleted_at = trashed.deleted_at,
+                "a deleted app was removed for good"
+            );
+        }
+        let copies = self.data().pre_migrate();
+        for name in durable::names_in(&copies)? {
+            let path = copies.join(name);
+            if durable::modified(&path)?.is_some_and(|at| is_older(at, keep.pre_migrate)) {
+                durable::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A clock that went back makes nothing old.
+fn is_older(at: SystemTime, age: Duration) -> bool {
+    at.elapsed().is_ok_and(|elapsed| elapsed > age)
+}

@@ -1,0 +1,209 @@
+//! A lease on an app: what a media server holds while it works with one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use streamhub_appstore::{ReadTx, WriteTx, outbox};
+use streamhub_control::apps::App;
+use streamhub_engine::AppId;
+use streamhub_engine::cache;
+use streamhub_engine::live::LiveError;
+use tokio::sync::oneshot;
+
+use crate::error::{HubError, Result};
+use crate::hub::Hub;
+use crate::opener::{AppOpener, OpenApp};
+
+/// An app in use. While it or a clone of it lives, the app's database stays open and the app can be
+/// neither deleted nor moved, so keep it for the length of a piece of work rather than of a program.
+///
+/// Closures get a transaction. One that writes may run more than once and together with others in one
+/// commit, so it must have no effects outside; it returns an error, or panics, and nothing of it remains.
+///
+/// ```no_run
+/// # fn main() -> Result<(), streamhub::HubError> {
+/// # let hub: streamhub::Hub = unimplemented_hub();
+/// # fn unimplemented_hub() -> streamhub::Hub { std::process::exit(0) }
+/// use streamhub::{HubError, vods};
+///
+/// let app = hub.app(&"news-24".parse().expect("a good name"))?;
+/// let (newest, ready) = app.read(|tx| {
+///     let newest = vods::list(tx, &vods::VodFilter::default())?;
+///     let ready = streamhub::stats::of(tx)?;
+///     Ok::<_, HubError>((newest, ready))
+/// })?;
+/// # let _ = (newest, ready);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub(crate) hub: Hub,
+    lease: cache::Lease<AppOpener>,
+}
+
+impl Lease {
+    pub(crate) fn new(hub: Hub, lease: cache::Lease<AppOpener>) -> Self {
+        Self { hub, lease }
+    }
+
+    /// Whose database it is.
+    pub fn id(&self) -> &AppId {
+        self.lease.id()
+    }
+
+    /// What the registry said of the app when its database was opened.
+    pub fn registered(&self) -> &App {
+        &self.open().registered
+    }
+
+    /// Reads: everything in the closure sees one snapshot. Blocks, usually for microseconds.
+    pub fn read<T, E: CallerError>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E> {
+        hand_back(self.open().live.read(|tx| work(tx).map_err(Inside::Theirs)))
+    }
+
+    /// Reads with a single statement, a little faster than [`read`](Self::read).
+    pub fn get<T, E: CallerError>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E> {
+        hand_back(self.open().live.get(|tx| work(tx).map_err(Inside::Theirs)))
+    }
+
+    /// Writes, and returns after the commit is durable. Blocks for a sync of the disk.
+    pub fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: CallerError,
+    {
+        let (result, pending) = match self.open().live.write(noticing(work)) {
+            Ok((result, pending)) => (result, pending),
+            Err(error) => return Err(error.unwrap()),
+        };
+        self.ship_if(pending);
+        Ok(result)
+    }
+
+    /// As [`read`](Self::read), for async callers: on a blocking thread.
+    pub async fn read_async<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: CallerError,
+    {
+        let permit = self.open().readers.acquire().await.map_err(|_| HubError::Closed)?;
+        let lease = self.clone();
+        let result = self.hub.shared.blocking.run(move || lease.read(work)).await?;
+        drop(permit);
+        result
+    }
+
+    /// As [`read`](Self::read), for async callers whose closure takes microseconds: on the calling thread
+    /// where the app is idle and another thread of the runtime is free, otherwise on a blocking thread.
+    pub async fn peek<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: CallerError,
+    {
+        let work = move |tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs);
+        let work = match self.inline_right() {
+            Some(_right) => match self.open().live.try_read(work) {
+                Ok(result) => return hand_back(result),
+                Err(work) => work,
+            },
+            None => work,
+        };
+        self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await
+    }
+
+    /// As [`write`](Self::write), for async callers. Cancel-safe in that the database stays whole: a write
+    /// that was begun happens although nobody waits for its answer.
+    pub async fn write_async<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: CallerError,
+    {
+        let (answer, answered) = oneshot::channel();
+        // The app stays open until the answer is there, also where the caller goes away.
+        let lease = self.clone();
+        self.open()
+            .live
+            .submit(noticing(work), move |result| {
+                let _ = answer.send(result);
+                drop(lease);
+            })
+            .map_err(Inside::unwrap)?;
+        match answered.await {
+            Ok(Ok((result, pending))) => {
+                self.ship_if(pending);
+                Ok(result)
+            }
+            Ok(Err(error)) => Err(error.unwrap()),
+            Err(_) => Err(HubError::Closed.into()),
+        }
+    }
+
+    pub(crate) fn open(&self) -> &OpenApp {
+        &self.lease
+    }
+
+    fn inline_right(&self) -> Option<impl Drop + '_> {
+        let right = self.hub.shared.blocking.inline()?;
+        let inline = &self.open().inline;
+        // At most one for each app.
+        (!inline.swap(true, Ordering::Relaxed)).then(|| InlineRight { inline, _right: right })
+    }
+
+    fn ship_if(&self, pending: bool) {
+        if pending {
+            self.hub.shared.upkeep.ship(self.id());
+        }
+    }
+}
+
+/// What closures may fail with: any error that can also say what the hub has to say.
+pub trait CallerError: From<HubError> + std::error::Error + Send + 'static {}
+
+impl<E: From<HubError> + std::error::Error + Send + 'static> CallerError for E {}
+
+/// An error on its way through the engine, which knows no hub.
+#[derive(Debug, thiserror::Error)]
+enum Inside<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Theirs(E),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+}
+
+impl<E: CallerError> Inside<E> {
+    fn unwrap(self) -> E {
+        match self {
+            Self::Theirs(error) => error,
+            Self::Live(error) => HubError::from(error).into(),
+        }
+    }
+}
+
+fn hand_back<T, E: CallerError>(result: Result<T, Inside<E>>) -> Result<T, E> {
+    result.map_err(Inside::unwrap)
+}
+
+/// Also says whether the transaction leaves work in the outbox.
+fn noticing<T, E: CallerError>(
+    mut work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E>,
+) -> impl FnMut(&mut WriteTx<'_>) -> Result<(T, bool), Inside<E>> {
+    move |tx| {
+        let result = work(tx).map_err(Inside::Theirs)?;
+        let empty = outbox::is_empty(tx).map_err(|error| Inside::Theirs(HubError::from(error).into()))?;
+        Ok((result, !empty))
+    }
+}
+
+struct InlineRight<'a> {
+    inline: &'a AtomicBool,
+    _right: crate::blocking::Inline<'a>,
+}
+
+impl Drop for InlineRight<'_> {
+    fn drop(&mut self) {
+        self.inline.store(false, Ordering::Relaxed);
+    }
+}

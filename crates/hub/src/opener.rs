@@ -1,0 +1,251 @@
+//! What is checked before an app's database serves: that it is there, whose it is, and what it is.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use streamhub_appstore::identity::Identity;
+use streamhub_appstore::outbox;
+use streamhub_appstore::schema::SCHEMA;
+use streamhub_control::apps::{self, App, AppState, SplitState};
+use streamhub_control::{Plane, attention};
+use streamhub_engine::cache::{Grant, Handle, Opener};
+use streamhub_engine::data_dir::AppPlace;
+use streamhub_engine::judge::{self, Standing};
+use streamhub_engine::live::{self, Durability, Executor, Limits, Live};
+use streamhub_engine::migrate::From;
+use streamhub_engine::observe::Observer;
+use streamhub_engine::{AppId, Database, Error, Fault, Unfit, durable, new_uuid, seal, snapshot, time};
+use tokio::sync::Semaphore;
+
+use crate::app_config::AppConfig;
+use crate::error::HubError;
+use crate::legacy::{LegacySource, Site};
+
+/// Attention: an app's outbox may hold work. The reference names the opening that wrote to the app, so that
+/// forgetting one says nothing about another.
+pub(crate) const OUTBOX: &str = "outbox";
+
+/// An app's database in service, and what the registry says of the app.
+#[derive(Debug)]
+pub(crate) struct OpenApp {
+    pub(crate) live: Live,
+    pub(crate) registered: App,
+    /// Whether a read runs on a thread of the async runtime.
+    pub(crate) inline: AtomicBool,
+    /// What names this opening in the registry, once something was written.
+    written: Arc<OnceLock<String>>,
+    settled: Arc<Settled>,
+    /// Reads that may wait on blocking threads at the same time.
+    pub(crate) readers: Arc<Semaphore>,
+}
+
+impl Handle for OpenApp {
+    fn close(&self) -> streamhub_engine::Result<()> {
+        if let Some(reference) = self.written.get()
+            && self.live.read(|tx| Ok::<_, HubError>(outbox::is_empty(tx)?)).unwrap_or(false)
+        {
+            self.settled.add(self.registered.id, reference.clone());
+        }
+        self.live.close()
+    }
+
+    fn rest(&self) {
+        self.live.rest();
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.live.is_stuck()
+    }
+
+    fn is_condemned(&self) -> bool {
+        self.live.is_condemned()
+    }
+}
+
+/// Openings whose apps were closed with nothing in their outboxes: the registry may forget them.
+#[derive(Debug, Default)]
+pub(crate) struct Settled(Mutex<Vec<(i64, String)>>);
+
+impl Settled {
+    pub(crate) fn add(&self, app: i64, reference: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((app, reference));
+    }
+
+    pub(crate) fn take(&self) -> Vec<(i64, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Opens apps of the registry.
+pub(crate) struct AppOpener {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) site: Site,
+    pub(crate) legacy: Option<Arc<dyn LegacySource>>,
+    pub(crate) limits: Limits,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) executor: Executor,
+    pub(crate) settled: Arc<Settled>,
+}
+
+impl Opener for AppOpener {
+    type Handle = OpenApp;
+    type Error = HubError;
+
+    fn open(&self, id: &AppId, grant: Grant) -> Result<OpenApp, HubError> {
+        let registered = self.in_service(id)?;
+        let place = self.site.data.app(id);
+        let db = self.open_database(&place, &registered)?;
+        let written = Arc::default();
+        let config = live::Config {
+            limits: self.limits,
+            observer: Arc::clone(&self.observer),
+            executor: Arc::clone(&self.executor),
+            first_write: self.first_write(&place, registered.id, Arc::clone(&written)),
+        };
+        let live = grant.live(db, config)?;
+        let readers = Arc::new(Semaphore::new(self.limits.connections));
+        let (inline, settled) = (AtomicBool::new(false), Arc::clone(&self.settled));
+        Ok(OpenApp { live, registered, inline, written, settled, readers })
+    }
+
+    fn is_lasting(&self, error: &HubError) -> bool {
+        match error {
+            HubError::NoAppDir { .. } | HubError::NotItsOwn { .. } => true,
+            HubError::Engine(error) => !matches!(error.fault(), Fault::Busy | Fault::TooManyFiles),
+            _ => false,
+        }
+    }
+}
+
+impl AppOpener {
+    /// The registry's row of an app that is in service.
+    fn in_service(&self, id: &AppId) -> Result<App, HubError> {
+        let registered = self.look_up(id)?;
+        let open = match registered.split_state {
+            Some(open @ (SplitState::Pending | SplitState::Missing)) => open,
+            Some(SplitState::Done) | None if registered.state == AppState::Active => return Ok(registered),
+            _ => return Err(HubError::NotInService { app: id.clone(), state: registered.state.to_string() }),
+        };
+        let Some(legacy) = &self.legacy else {
+            return Err(HubError::NotInService { app: id.clone(), state: open.as_str().to_owned() });
+        };
+        legacy.first_open(&self.site, id)?;
+        self.look_up(id)
+    }
+
+    fn look_up(&self, id: &AppId) -> Result<App, HubError> {
+        self.plane
+            .read(|db| apps::by_name(db, id.as_str()))?
+            .ok_or_else(|| HubError::UnknownApp { name: id.to_string() })
+    }
+
+    fn open_database(&self, place: &AppPlace, registered: &App) -> Result<Database, HubError> {
+        let path = place.db();
+        let stamp = match judge::stamp_with(&path, self.site.protection) {
+            Err(Error::Unfit { unfit: Unfit::Missing, .. }) if !place.exists()? => {
+                return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
+            }
+            other => other?,
+        };
+        let version = match SCHEMA.standing(stamp, &path)? {
+            Standing::Ours { version } => version,
+            Standing::Unmarked { .. } => {
+                let detail = "it carries no identity, and the registry knows it as taken over".to_owned();
+                return Err(HubError::NotItsOwn { path, detail });
+            }
+        };
+        self.refuse_unimported(place, registered)?;
+        if version < SCHEMA.latest() {
+            self.copy_before_migrating(place, version)?;
+        }
+        let mut db = Database::write(&path)?;
+        if version < SCHEMA.latest() {
+            SCHEMA.migrate(&mut db, From::Ours, |_| Ok::<_, Error>(()))?;
+        }
+        refuse_another(&Identity::read(&db)?, registered, place)?;
+        judge::refuse_code(&db)?;
+        Ok(db)
+    }
+
+    /// An older system's own file of recordings that nobody has imported. Whoever wires a
+    /// [`LegacySource`] in had it imported at the start.
+    fn refuse_unimported(&self, place: &AppPlace, registered: &App) -> Result<(), HubError> {
+        let older = place.dir().join("vods.db");
+        if registered.split_state.is_some() || self.legacy.is_some() || !durable::exists(&older)? {
+            return Ok(());
+        }
+        let detail =
+            "an older system's recordings lie there, and nothing is wired in that imports them".to_owned();
+        Err(HubError::NotItsOwn { path: older, detail })
+    }
+
+    fn copy_before_migrating(&self, place: &AppPlace, version: u32) -> Result<(), HubError> {
+        let dir = self.site.data.pre_migrate();
+        durable::create_dir(&self.site.data.backups())?;
+        durable::create_dir(&dir)?;
+        let target = dir.join(format!("{}-{version}-{}.db", place.id(), time::file_stamp()));
+        let source = Database::inspect(&place.db())?;
+        snapshot::take(&source, &target).map(drop).map_err(HubError::Backup)
+    }
+
+    /// Breaks the seal and asks for attention to the outbox, both durably, and says how durable writes are.
+    fn first_write(&self, place: &AppPlace, app: i64, written: Arc<OnceLock<String>>) -> live::FirstWrite {
+        let (plane, place) = (Arc::clone(&self.plane), place.clone());
+        Box::new(move || {
+            seal::Seal::remove(place.dir())?;
+            let reference = written.get_or_init(new_uuid).clone();
+            plane.write(move |db| attention::add(db, app, OUTBOX, &reference)).map_err(|error| {
+                Error::Unfit {
+                    path: plane.path().to_owned(),
+                    unfit: Unfit::Mismatch { detail: error.to_string() },
+                }
+            })?;
+            Ok(durability(&place))
+        })
+    }
+}
+
+/// Whether acknowledged writes of the app are on the disk; they are where its configuration cannot be read.
+fn durability(place: &AppPlace) -> Durability {
+    if !matches!(durable::exists(&place.config()), Ok(true)) {
+        return Durability::Full;
+    }
+    match AppConfig::read(&place.config()) {
+        Ok(config) => config.durability(),
+        Err(errors) => {
+            let error = errors.first().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(app.id = %place.id(), error, "writes are durable, since the configuration cannot be read");
+            Durability::Full
+        }
+    }
+}
+
+/// Refuses a database that is not the one that the registry points at.
+fn refuse_another(found: &Identity, registered: &App, place: &AppPlace) -> Result<(), HubError> {
+    let not = |what: &str, expected: &str, found: &str| {
+        let detail = format!("its {what} is {found:?}, and the registry points at {expected:?}");
+        Err(HubError::NotItsOwn { path: place.db(), detail })
+    };
+    let uuid = registered.uuid.as_deref().unwrap_or_default();
+    if found.uuid != uuid {
+        return not("uuid", uuid, &found.uuid);
+    }
+    if found.name != registered.name {
+        return not("name", &registered.name, &found.name);
+    }
+    if found.tenant != registered.tenant_id {
+        return not("tenant", &registered.tenant_id, &found.tenant);
+    }
+    let detail = match found.generation.cmp(&registered.generation) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Greater => format!(
+            "its generation is {} and the registry's {}: the control database is older than the app",
+            found.generation, registered.generation
+        ),
+        std::cmp::Ordering::Less => format!(
+            "its generation is {} and the registry's {}: it is a copy from before the app moved",
+            found.generation, registered.generation
+        ),
+    };
+    Err(HubError::NotItsOwn { path: place.db(), detail })
+}

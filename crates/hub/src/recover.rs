@@ -1,0 +1,183 @@
+//! Finishing what a process that ended left half done.
+//!
+//! What is to be finished stands in the registry: an app's state, or a row that asks for attention.
+//! Only those apps are looked at.
+
+use streamhub_appstore::{Identity, outbox, streams};
+use streamhub_control::apps::{self, App, AppState};
+use streamhub_control::attention;
+use streamhub_engine::time::Moment;
+use streamhub_engine::{AppId, Database, durable};
+
+use crate::error::{HubError, Result};
+use crate::hub::{Hub, LiveStreams};
+use crate::life::RENAME;
+use crate::opener::OUTBOX;
+
+impl Hub {
+    /// Finishes or takes back every step in an app's life that the registry shows as begun. An app for
+    /// which that fails stays out of service, and is tried again at the next start.
+    pub(crate) fn finish_steps(&self) -> Result<()> {
+        let renamed = self.read(|db| {
+            let rows = attention::list(db)?;
+            rows.into_iter()
+                .filter(|row| row.kind == RENAME)
+                .map(|row| Ok((apps::by_id(db, row.app_id)?, row.reference)))
+                .collect::<streamhub_control::SqlResult<Vec<_>>>()
+        })?;
+        for (app, to) in renamed {
+            let Some(app) = app else { continue };
+            self.report(&app.name, self.resume_rename(&app, &to));
+        }
+        for app in self.read(apps::unfinished)? {
+            let Ok(id) = app.name.parse::<AppId>() else { continue };
+            let finished = match app.state {
+                AppState::Creating => self.resume_create(&app, &id),
+                AppState::Deleting => self.alone(&id).and_then(|alone| self.finish_delete(&app, &alone)),
+                _ => Ok(()),
+            };
+            self.report(&app.name, finished);
+        }
+        Ok(())
+    }
+
+    fn report(&self, name: &str, finished: Result<()>) {
+        if let Err(error) = finished {
+            let way_out = error.way_out();
+            tracing::error!(app.id = name, %error, way_out, "what was begun with an app could not be finished");
+        }
+    }
+
+    /// An app whose directory got into place is in service; one that did not was never made.
+    fn resume_create(&self, app: &App, id: &AppId) -> Result<()> {
+        let place = self.data().app(id);
+        let number = app.id;
+        if !durable::exists(&place.db())? {
+            return Ok(self.write(move |db| apps::abort_creating(db, number))??);
+        }
+        let found = Identity::read(&Database::inspect(&place.db())?)?;
+        if app.uuid.as_ref() != Some(&found.uuid) {
+            self.write(move |db| apps::abort_creating(db, number))??;
+            return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
+        }
+        let generation = found.generation;
+        Ok(self.write(move |db| {
+            // An adopted app brings its generation along.
+            let _ = apps::set_generation(db, number, generation)?;
+            apps::activate(db, number)
+        })??)
+    }
+
+    fn resume_rename(&self, app: &App, to: &str) -> Result<()> {
+        let (Ok(from), Ok(to)) = (app.name.parse::<AppId>(), to.parse::<AppId>()) else { return Ok(()) };
+        self.finish_rename(app, &from, &to)
+    }
+
+    /// Opens each app that asks for attention and does what it asks for: streams that ended with the
+    /// process are ended and their reservations given back, and outboxes are shipped.
+    pub(crate) fn attend(&self) -> Result<()> {
+        for number in self.read(attention::apps)? {
+            if self.shared.upkeep.is_stopping() {
+                break;
+            }
+            let Some(app) = self.read(move |db| apps::by_id(db, number))? else { continue };
+            let Ok(id) = app.name.parse::<AppId>() else { continue };
+            if app.state == AppState::Active {
+                self.report(&app.name, self.attend_to(&id, number));
+            }
+        }
+        Ok(())
+    }
+
+    fn attend_to(&self, id: &AppId, number: i64) -> Result<()> {
+        let rows = self.read(move |db| attention::of_app(db, number))?;
+        let of_kind = |kind: &str| -> Vec<String> {
+            rows.iter().filter(|row| row.kind == kind).map(|row| row.reference.clone()).collect()
+        };
+        let (reserved, outboxes) = (of_kind(attention::STREAM), of_kind(OUTBOX));
+        if !reserved.is_empty() {
+            self.settle_streams(id, number, reserved)?;
+        }
+        self.ship(id)?;
+        let empty = self.app(id)?.read(|tx| outbox::is_empty(tx).map_err(HubError::from))?;
+        if empty {
+            let settled = &self.shared.cache.opener().settled;
+            outboxes.into_iter().for_each(|reference| settled.add(number, reference));
+        }
+        self.forget_empty_outboxes()
+    }
+
+    /// Ends the streams of another life of this process and gives back every reservation whose stream is
+    /// not live. Streams that were started since this hub was opened are left alone.
+    fn settle_streams(&self, id: &AppId, number: i64, reserved: Vec<String>) -> Result<()> {
+        let opened_at = self.shared.upkeep.opened_at();
+        let over = match self.shared.config.live_streams {
+            LiveStreams::Keep => self.app(id)?.read(|tx| -> Result<Vec<String>> {
+                let mut over = Vec::new();
+                for stream in reserved {
+                    let live =
+                        streams::by_id(tx, &stream)?.is_some_and(|row| row.status == streams::Status::Active);
+                    if !live {
+                        over.push(stream);
+                    }
+                }
+                Ok(over)
+            })?,
+            LiveStreams::End => {
+                let lease = self.app(id)?;
+                lease.write(move |tx| -> Result<Vec<String>> {
+                    let mut over = Vec::new();
+                    for stream in &reserved {
+                        let row = streams::by_id(tx, stream)?;
+                        let is_ours = row.as_ref().is_some_and(|row| {
+                            row.status == streams::Status::Active
+                                && row.started_at.parse().is_ok_and(|start: Moment| start >= opened_at)
+                        });
+                        if !is_ours {
+                            if row.is_some() {
+                                streams::end(tx, stream)?;
+                            }
+                            over.push(stream.clone());
+                        }
+                    }
+                    Ok(over)
+                })?
+            }
+        };
+        self.write(move |db| {
+            for stream in &over {
+                attention::release_stream(db, number, stream)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does the work in an app's outbox; where it is empty then, the app needs no attention for it.
+    pub(crate) fn ship(&self, id: &AppId) -> Result<()> {
+        const AT_ONCE: u32 = 100;
+        let lease = self.app(id)?;
+        let (app, mut after) = (lease.registered().clone(), 0);
+        loop {
+            let pending = lease.read(|tx| outbox::peek(tx, after, AT_ONCE).map_err(HubError::from))?;
+            let Some(last) = pending.last() else { break };
+            after = last.seq;
+            crate::outbox::carry_out(self, &lease, &app, pending)?;
+            lease.write(move |tx| outbox::remove_through(tx, after).map_err(HubError::from))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets that the outboxes of apps that were closed since may hold work: they were empty.
+    pub(crate) fn forget_empty_outboxes(&self) -> Result<()> {
+        let settled = self.shared.cache.opener().settled.take();
+        if settled.is_empty() {
+            return Ok(());
+        }
+        self.write(move |db| {
+            for (number, reference) in &settled {
+                attention::remove(db, *number, OUTBOX, reference)?;
+            }
+            Ok(())
+        })
+    }
+}

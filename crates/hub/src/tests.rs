@@ -1,0 +1,249 @@
+//! Tests of whole use cases on a hub in a directory of its own.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use streamhub_engine::cache::AppState;
+
+use crate::progress::Silent;
+use crate::streams::{NewStream, StreamFilter};
+use crate::vods::NewVod;
+use crate::*;
+
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn config(&self, name: &str) -> HubConfig {
+        let mut config = HubConfig::new(self.path(name));
+        config.volatile = Volatile::Permit;
+        config.wait = std::time::Duration::from_millis(300);
+        config
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        std::fs::canonicalize(self.dir.path()).unwrap().join(name)
+    }
+
+    fn hub(&self, name: &str) -> Hub {
+        Hub::open(&self.config(name), &Silent).unwrap()
+    }
+}
+
+fn id(name: &str) -> AppId {
+    name.parse().unwrap()
+}
+
+fn created(hub: &Hub, name: &str) -> apps::App {
+    hub.create(&NewApp::new(id(name), TenantId::platform())).unwrap()
+}
+
+fn stream(name: &str) -> NewStream {
+    NewStream {
+        app_id: 0,
+        stream_id: name.to_owned(),
+        kind: streams::Kind::Rtmp,
+        room: None,
+        participant: None,
+    }
+}
+
+fn streams_of(hub: &Hub, name: &str) -> Vec<String> {
+    let app = hub.app(&id(name)).unwrap();
+    let listed = app.read(|tx| Ok::<_, HubError>(streams::list(tx, &StreamFilter::default())?)).unwrap();
+    let mut names: Vec<_> = listed.data.into_iter().map(|stream| stream.stream_id).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_app_is_made_used_and_found_again() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    let app = created(&hub, "news-24");
+    assert_eq!(app.state.as_str(), "active");
+    let lease = hub.app(&id("news-24")).unwrap();
+    let started = lease.start_stream(stream("live/cam")).unwrap();
+    assert_eq!(started.app_id, app.id);
+    assert!(matches!(
+        lease.start_stream(stream("live/cam")),
+        Err(HubError::Store(StoreError::Exists { .. }))
+    ));
+    assert!(lease.end_stream("live/cam").unwrap());
+    assert!(!lease.end_stream("live/cam").unwrap());
+    drop(lease);
+    assert!(matches!(
+        hub.create(&NewApp::new(id("news-24"), TenantId::platform())).unwrap_err().kind(),
+        Kind::Exists
+    ));
+    hub.close().unwrap();
+    let seal = Seal::read(&site.path("a").join("apps/news-24")).unwrap();
+    assert!(seal.is_some(), "a graceful stop seals");
+    let hub = site.hub("a");
+    assert_eq!(streams_of(&hub, "news-24"), ["live/cam"]);
+    hub.app(&id("news-24")).unwrap().start_stream(stream("b")).unwrap();
+    assert!(Seal::read(&site.path("a").join("apps/news-24")).unwrap().is_none(), "a write breaks it");
+    hub.close().unwrap();
+}
+
+#[test]
+fn a_deleted_app_comes_back_and_its_name_is_free_meanwhile() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    hub.app(&id("news-24")).unwrap().start_stream(stream("mine")).unwrap();
+    let lease = hub.app(&id("news-24")).unwrap();
+    assert!(matches!(hub.delete(&id("news-24")), Err(HubError::Busy { reason: Busy::InUse, .. })));
+    drop(lease);
+    hub.delete(&id("news-24")).unwrap();
+    assert!(matches!(hub.app(&id("news-24")), Err(HubError::UnknownApp { .. })));
+    // D11: another app under the same name sees nothing of it.
+    created(&hub, "news-24");
+    assert!(streams_of(&hub, "news-24").is_empty());
+    assert_eq!(hub.undelete(&id("news-24")).unwrap_err().kind(), Kind::Exists);
+    hub.delete(&id("news-24")).unwrap();
+    hub.undelete(&id("news-24")).unwrap();
+    assert!(streams_of(&hub, "news-24").is_empty(), "the one that was deleted last");
+    hub.rename(&id("news-24"), &id("other-one")).unwrap();
+    hub.undelete(&id("news-24")).unwrap();
+    assert_eq!(streams_of(&hub, "news-24"), ["mine"]);
+    assert!(streams_of(&hub, "other-one").is_empty());
+    hub.close().unwrap();
+}
+
+#[test]
+fn a_sealed_copy_moves_to_another_installation() {
+    let site = Site::new();
+    let (here, there) = (site.hub("a"), site.hub("b"));
+    created(&here, "news-24");
+    here.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
+    let dir = site.path("a").join("apps/news-24");
+    let refused = there.adopt(&dir, &Adoption::default()).unwrap_err();
+    assert!(
+        refused.to_string().contains("has it open") || matches!(refused, HubError::NotSealed { .. }),
+        "{refused}"
+    );
+    here.seal(&id("news-24")).unwrap();
+    let adopted = there.adopt(&dir, &Adoption::default()).unwrap();
+    assert!(adopted.sealed);
+    assert_eq!(streams_of(&there, "news-24"), ["live"]);
+    assert_eq!(there.adopt(&dir, &Adoption::default()).unwrap_err().kind(), Kind::Exists);
+    assert_eq!(here.adopt(&dir, &Adoption::default()).unwrap_err().kind(), Kind::Exists);
+    here.close().unwrap();
+    there.close().unwrap();
+}
+
+#[test]
+fn what_a_process_left_behind_is_settled_at_the_next_start() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    let lease = hub.app(&id("news-24")).unwrap();
+    lease.start_stream(stream("live")).unwrap();
+    let file = site.path("a").join("apps/news-24/recordings");
+    streamhub_engine::durable::write_in_new_dir(&file, "x.mp4", b"film").unwrap();
+    let app = lease.registered().id;
+    let vod = lease
+        .write(move |tx| {
+            let new = NewVod { local_path: Some("recordings/x.mp4".to_owned()), ..NewVod::named(app, "x") };
+            Ok::<_, HubError>(vods::create(tx, &new)?)
+        })
+        .unwrap();
+    lease.delete_vod(vod.id).unwrap();
+    drop(lease);
+    let quota = |hub: &Hub| {
+        hub.read(|db| streamhub_control::attention::streams_of(db, &TenantId::platform())).unwrap()
+    };
+    assert_eq!(quota(&hub), 1);
+    hub.close().unwrap();
+    let hub = site.hub("a");
+    // Upkeep works in the background.
+    while quota(&hub) > 0 || file.join("x.mp4").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let lease = hub.app(&id("news-24")).unwrap();
+    let row = lease.read(|tx| Ok::<_, HubError>(streams::by_id(tx, "live")?)).unwrap().unwrap();
+    assert_eq!(row.status, streams::Status::Ended);
+    drop(lease);
+    hub.close().unwrap();
+}
+
+#[test]
+fn an_app_whose_directory_is_gone_is_an_error_and_never_made_again() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    created(&hub, "other-one");
+    hub.close().unwrap();
+    let apps = site.path("a").join("apps");
+    streamhub_engine::durable::rename_new(&apps.join("news-24"), &site.path("away")).unwrap();
+    let hub = site.hub("a");
+    let error = hub.app(&id("news-24")).unwrap_err();
+    assert!(
+        matches!(&error, HubError::OutOfService { reason, .. } if matches!(**reason, HubError::NoAppDir { .. }))
+    );
+    assert!(matches!(hub.app_state(&id("news-24")), AppState::Quarantined { .. }));
+    assert!(streams_of(&hub, "other-one").is_empty(), "the other serves");
+    assert!(!apps.join("news-24").exists());
+    // Another app's database in its place is refused too.
+    streamhub_engine::durable::copy_dir(&apps.join("other-one"), &apps.join("news-24")).unwrap_or(());
+    hub.close().unwrap();
+    let hub = site.hub("a");
+    let error = hub.app(&id("news-24")).unwrap_err().to_string();
+    assert!(error.contains("uuid"), "{error}");
+    hub.close().unwrap();
+}
+
+#[test]
+fn health_and_optimisation() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
+    let health = hub.health(&id("news-24")).unwrap();
+    let table = health.tables.iter().find(|table| table.name == "streams").unwrap();
+    assert_eq!(table.rows, 1);
+    assert!(table.bytes >= 4096);
+    let optimized = hub.optimize(&id("news-24"), &Silent).unwrap();
+    assert_eq!(optimized.steps.len(), 5);
+    assert_eq!(optimized.after.wal_size_bytes, 0);
+    assert_eq!(streams_of(&hub, "news-24"), ["live"]);
+    hub.patch_app_config(&id("news-24"), &json!({"durability": "normal", "x": 1})).unwrap();
+    assert_eq!(hub.app_config(&id("news-24")).unwrap().masked()["x"], 1);
+    hub.close().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn async_callers() {
+    let site = Site::new();
+    let config = site.config("a");
+    let hub = tokio::task::spawn_blocking(move || Hub::open(&config, &Silent).unwrap()).await.unwrap();
+    let made = hub.clone();
+    tokio::task::spawn_blocking(move || drop(created(&made, "news-24"))).await.unwrap();
+    let app = hub.app_async(&id("news-24")).await.unwrap();
+    let number = app.registered().id;
+    let mut writes = tokio::task::JoinSet::new();
+    for at in 0..64 {
+        let app = app.clone();
+        writes.spawn(async move {
+            app.write_async(move |tx| {
+                let new = NewStream { app_id: number, ..stream(&format!("s{at}")) };
+                Ok::<_, HubError>(streams::start(tx, &new)?)
+            })
+            .await
+        });
+    }
+    while let Some(written) = writes.join_next().await {
+        written.unwrap().unwrap();
+    }
+    let count = |tx: &ReadTx<'_>| Ok::<_, HubError>(streams::count_active(tx)?);
+    assert_eq!(app.peek(count).await.unwrap(), 64);
+    assert_eq!(app.read_async(count).await.unwrap(), 64);
+    drop(app);
+    tokio::task::spawn_blocking(move || hub.close().unwrap()).await.unwrap();
+}

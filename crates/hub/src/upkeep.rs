@@ -1,0 +1,135 @@
+//! What a hub does of its own accord, on one thread of its own, whatever the number of apps.
+//!
+//! It closes apps that nobody uses, ships their outboxes, finishes what the process before left behind,
+//! prunes what was kept long enough, and looks once for directories that the registry does not know.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use streamhub_engine::AppId;
+use streamhub_engine::time::Moment;
+
+use crate::error::Result;
+use crate::hub::{Hub, Shared};
+
+/// How often what was kept long enough is looked for.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
+/// The thread and what it has to do.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    desk: Arc<Desk>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    opened_at: OnceLock<Moment>,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    tasks: Mutex<Tasks>,
+    woken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    stop: bool,
+    outboxes: BTreeSet<AppId>,
+}
+
+impl Upkeep {
+    pub(crate) fn start(&self, hub: &Hub) {
+        self.opened_at.get_or_init(Moment::now);
+        let (desk, weak) = (Arc::clone(&self.desk), Arc::downgrade(&hub.shared));
+        let every = hub.shared.config.idle;
+        let spawned =
+            thread::Builder::new().name("streamhub-upkeep".to_owned()).spawn(move || desk.work(&weak, every));
+        match spawned {
+            Ok(thread) => *self.thread() = Some(thread),
+            Err(error) => tracing::error!(%error, "upkeep could not be started"),
+        }
+    }
+
+    /// When the hub was opened: streams that began later are this process's own.
+    pub(crate) fn opened_at(&self) -> Moment {
+        self.opened_at.get_or_init(Moment::now).clone()
+    }
+
+    /// Has an app's outbox shipped soon.
+    pub(crate) fn ship(&self, id: &AppId) {
+        self.desk.tasks().outboxes.insert(id.clone());
+        self.desk.woken.notify_one();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.desk.tasks().stop
+    }
+
+    /// Ends the thread after what it is doing.
+    pub(crate) fn stop(&self) {
+        self.desk.tasks().stop = true;
+        self.desk.woken.notify_one();
+        let Some(thread) = self.thread().take() else { return };
+        // The thread itself may hold the last reference to a hub that nobody closed.
+        if thread.thread().id() != thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, hub: &Weak<Shared>, every: Duration) {
+        let Some(shared) = hub.upgrade() else { return };
+        let first = Hub { shared };
+        note("attend to apps", first.attend());
+        note("look for directories that nobody knows", first.look_around());
+        drop(first);
+        let mut swept = Instant::now();
+        let mut pruned: Option<Instant> = None;
+        while let Some(outboxes) = self.wait_until(swept + every) {
+            let Some(shared) = hub.upgrade() else { return };
+            let hub = Hub { shared };
+            for id in outboxes {
+                note("ship an outbox", hub.ship(&id));
+            }
+            if swept.elapsed() >= every {
+                hub.shared.cache.sweep();
+                note("forget empty outboxes", hub.forget_empty_outboxes());
+                swept = Instant::now();
+            }
+            if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
+                note("prune", hub.prune());
+                pruned = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Waits for work or a moment; none when it is time to stop.
+    fn wait_until(&self, moment: Instant) -> Option<BTreeSet<AppId>> {
+        let mut tasks = self.tasks();
+        loop {
+            if tasks.stop {
+                return None;
+            }
+            let left = moment.saturating_duration_since(Instant::now());
+            if !tasks.outboxes.is_empty() || left.is_zero() {
+                return Some(std::mem::take(&mut tasks.outboxes));
+            }
+            tasks = self.woken.wait_timeout(tasks, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+fn note(what: &'static str, done: Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!(what, %error, "upkeep could not be done");
+    }
+}
