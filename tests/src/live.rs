@@ -48,7 +48,8 @@ impl Account {
         let mut account = Self::default();
         for line in run.ended.stdout.lines() {
             let mut words = line.splitn(3, ' ');
-            let (mark, key) = (words.next().unwrap_or_default(), words.next().and_then(|key| key.parse().ok()));
+            let (mark, key) =
+                (words.next().unwrap_or_default(), words.next().and_then(|key| key.parse().ok()));
             let said = match (mark, key) {
                 ("+", Some(_)) => Said::Acknowledged,
                 ("-", Some(_)) => Said::Failed(words.next().unwrap_or_default().to_owned()),

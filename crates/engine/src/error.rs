@@ -218,7 +218,9 @@ impl Fault {
 
     fn of_io(error: &io::Error) -> Self {
         match error.kind() {
-            _ if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => Self::TooManyFiles,
+            _ if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
+                Self::TooManyFiles
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::Full
             }
@@ -283,7 +285,9 @@ impl Error {
                 Fault::CannotOpen => {
                     "check that it exists, that this user may read and write it, and that its disk has room for a -wal beside it"
                 }
-                Fault::TooManyFiles => "try again a little later, or let the process open more files (ulimit -n)",
+                Fault::TooManyFiles => {
+                    "try again a little later, or let the process open more files (ulimit -n)"
+                }
                 Fault::ReadOnly => "make the file and its disk writable for this user",
                 Fault::Constraint | Fault::Interrupted | Fault::Other => {
                     "see the reason; nothing was changed"

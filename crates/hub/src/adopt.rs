@@ -62,7 +62,7 @@ impl Hub {
             return Err(HubError::NoSource { path: source });
         }
         let dir = durable::canonical(dir)?;
-        let found = self.judge_source(&dir, adoption.proof)?;
+        let found = Self::judge_source(&dir, adoption.proof)?;
         let id: AppId = parse_name(&found.name, &source)?;
         let alone = self.alone(&id)?;
         self.refuse_known(&found, &id)?;
@@ -70,7 +70,7 @@ impl Hub {
         if place.exists()? {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        let staged = self.stage(&place, &found.uuid)?;
+        let staged = Self::stage(&place, &found.uuid)?;
         let adopted = durable::copy_dir(&dir, &staged)
             .map_err(HubError::from)
             .and_then(|()| self.adopt_staged(&staged, &found, adoption))
@@ -88,7 +88,7 @@ impl Hub {
     pub(crate) fn adopt_appeared(&self, id: &AppId) -> Result<App> {
         let alone = self.alone(id)?;
         let place = self.data().app(id);
-        let found = self.judge_source(place.dir(), Proof::Seal)?;
+        let found = Self::judge_source(place.dir(), Proof::Seal)?;
         if found.name != id.as_str() {
             let detail = format!("its app is called {:?}, and the directory {id}", found.name);
             return Err(HubError::NotItsOwn { path: place.db(), detail });
@@ -106,7 +106,7 @@ impl Hub {
     }
 
     /// Judges a directory without changing it: its seal, and what its database says of itself.
-    fn judge_source(&self, dir: &Path, proof: Proof) -> Result<Identity> {
+    fn judge_source(dir: &Path, proof: Proof) -> Result<Identity> {
         let path = dir.join("app.db");
         let file = Unopened::claim(&path)?;
         file.refuse_foreign_holder()?;

@@ -1,6 +1,5 @@
 //! What lies among the apps without being one, and what was kept long enough.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use streamhub_control::apps;
@@ -13,25 +12,39 @@ use crate::hub::{Appearing, Hub};
 impl Hub {
     /// Looks for directories among the apps that the registry does not know.
     pub(crate) fn look_around(&self) -> Result<()> {
-        let known: BTreeSet<String> = self.apps()?.into_iter().map(|app| app.name).collect();
-        for name in durable::names_in(&self.data().apps())? {
-            let Ok(id) = name.parse::<AppId>() else { continue };
+        let found = durable::names_in(&self.data().apps())?;
+        let named: Vec<AppId> = found.iter().filter_map(|name| name.parse().ok()).collect();
+        // A few at a time, since there may be very many.
+        for some in named.chunks(500) {
+            self.look_at(some)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&self, some: &[AppId]) -> Result<()> {
+        let unknown = self.read(|db| {
+            let mut unknown = Vec::new();
+            for id in some {
+                if apps::by_name(db, id.as_str())?.is_none() {
+                    unknown.push(id);
+                }
+            }
+            Ok(unknown)
+        })?;
+        for id in unknown {
             if self.shared.upkeep.is_stopping() {
                 return Ok(());
             }
-            if known.contains(id.as_str()) || self.registered(id.as_str()).is_ok() {
-                continue;
-            }
             match self.shared.config.appearing {
-                Appearing::AdoptSealed => match self.adopt_appeared(&id) {
+                Appearing::AdoptSealed => match self.adopt_appeared(id) {
                     Ok(app) => {
-                        tracing::info!(app.id = %id, tenant = app.tenant_id, "a sealed directory was adopted")
+                        tracing::info!(app.id = %id, tenant = app.tenant_id, "a sealed directory was adopted");
                     }
                     Err(error) => {
                         tracing::warn!(app.id = %id, %error, way_out = error.way_out(), "a directory among the apps is not adopted");
                     }
                 },
-                Appearing::Report if durable::exists(&self.data().app(&id).db())? => {
+                Appearing::Report if durable::exists(&self.data().app(id).db())? => {
                     tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it");
                 }
                 Appearing::Report => {}

@@ -301,6 +301,7 @@ impl HubError {
             | Self::OwnMount { .. }
             | Self::NotItsOwn { .. }
             | Self::NotSealed { .. }
+            | Self::Plane(PlaneError::Sqlite(_))
             | Self::Closed => Kind::Failed,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::DirectoryThere { .. } => Kind::Exists,
@@ -310,7 +311,6 @@ impl HubError {
             | Self::NotInService { .. }
             | Self::NoAppDir { .. } => Kind::Unavailable,
             Self::Live(error) | Self::Plane(PlaneError::Live(error)) => of_live(error),
-            Self::Plane(_) => Kind::Failed,
             Self::Quota(_) => Kind::Quota,
             Self::Store(error) => match error {
                 StoreError::Invalid { .. } => Kind::Invalid,
@@ -366,11 +366,10 @@ impl HubError {
             Self::NoSource { .. } => "check the path".to_owned(),
             Self::Busy { .. } => "try again a little later".to_owned(),
             Self::OutOfService { reason, .. } => reason.way_out(),
-            Self::Live(error) => error.way_out().to_owned(),
-            Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
+            Self::Live(error) | Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
             Self::Plane(PlaneError::Sqlite(_)) => "see the reason; nothing was changed".to_owned(),
             Self::Store(error) => error.way_out().to_owned(),
-            Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
+            Self::Exists { .. } | Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
             Self::Refused(Refused::UuidTaken { .. }) => {
                 "the same app is registered here already; `streamhub app list` shows it".to_owned()
             }
@@ -399,7 +398,6 @@ impl HubError {
             Self::AppConfig(errors) => {
                 errors.iter().find_map(AppConfigError::way_out).unwrap_or_default()
             }
-            Self::Exists { .. } => "choose another name".to_owned(),
             Self::NotFound { .. } => "check the spelling".to_owned(),
             Self::Invalid(_) => "correct it; nothing was changed".to_owned(),
         }

@@ -273,8 +273,8 @@ impl Hub {
     /// Ends everything in order: upkeep, then the apps, each drained, written out and sealed, then the
     /// control database; then lets go of the data directory. Other clones of this hub find it closed.
     ///
-    /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end the databases are
-    /// whole all the same, as after a crash, and the error says how many.
+    /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end, the error says of how
+    /// many apps, and the data directory is let go of when the last of them is gone; closing again waits again.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
         let Some(lock) = shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
@@ -282,19 +282,20 @@ impl Hub {
         };
         shared.upkeep.stop();
         let deadline = Instant::now() + shared.config.wait;
-        let closed = self.seal_open_apps(deadline);
+        self.seal_open_apps(deadline);
         let still_used = shared.cache.close(deadline);
         if let Err(error) = self.forget_empty_outboxes() {
             tracing::warn!(%error, "outboxes are looked at again at the next start");
         }
         let control = shared.plane.close().map_err(HubError::control);
-        drop(lock);
-        closed.and(control)?;
         if still_used > 0 {
+            // Whoever still has a lease can still write, so nobody else may have the directory before the
+            // last of them is gone, and with it the hub.
+            *shared.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
             let what = format!("{still_used} apps");
             return Err(HubError::Busy { what, reason: live::Busy::InUse });
         }
-        Ok(())
+        control
     }
 
     pub(crate) fn read<T>(

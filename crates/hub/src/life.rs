@@ -57,7 +57,7 @@ impl Hub {
         }
         let identity = Identity::new(new.name.as_str(), new.tenant.as_str(), &self.shared.installation);
         let bytes = self.template()?.lock().unwrap_or_else(PoisonError::into_inner).bytes(&identity)?;
-        let staged = self.stage(&place, &identity.uuid)?;
+        let staged = Self::stage(&place, &identity.uuid)?;
         // The registry's sync and those of the new file do not wait for each other.
         let (written, registered) = std::thread::scope(|scope| {
             let writing = scope.spawn(|| durable::write_in_new_dir(&staged, "app.db", &bytes));
@@ -113,7 +113,15 @@ impl Hub {
             durable::rename_new(place.dir(), &trash.join(&name))?;
         }
         let number = app.id;
-        self.write(move |db| apps::mark_deleted(db, number, &name))??;
+        self.write(move |db| {
+            // What is in the trash streams nothing.
+            for row in attention::of_app(db, number)? {
+                if row.kind == attention::STREAM {
+                    attention::release_stream(db, number, &row.reference)?;
+                }
+            }
+            apps::mark_deleted(db, number, &name)
+        })??;
         Ok(())
     }
 
@@ -138,6 +146,8 @@ impl Hub {
         }
         self.write(move |db| apps::finish_undelete(db, number))??;
         drop(alone);
+        // Streams that were live when it was deleted are not.
+        self.app(id)?.reconcile_streams(Vec::new())?;
         self.registered(id.as_str())
     }
 
@@ -189,7 +199,7 @@ impl Hub {
     }
 
     /// A place for a new directory, on the filesystem where it is to be. Staging is emptied at every start.
-    pub(crate) fn stage(&self, place: &AppPlace, uuid: &str) -> Result<PathBuf> {
+    pub(crate) fn stage(place: &AppPlace, uuid: &str) -> Result<PathBuf> {
         let staging = place.staging()?;
         durable::create_dir(&staging)?;
         Ok(staging.join(uuid))

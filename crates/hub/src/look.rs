@@ -55,7 +55,7 @@ pub enum Installation {
         /// Its schema's version.
         version: u32,
         /// The control database, open for reading.
-        control: Control,
+        control: Box<Control>,
     },
 }
 
@@ -109,7 +109,7 @@ fn open(path: &Path, holder: Option<Holder>) -> streamhub_engine::Result<Install
         None => (judge::stamp_of_source(path)?, Control::inspect(path)?),
     };
     match SCHEMA.standing(stamp, path)? {
-        Standing::Ours { version } => Ok(Installation::Ours { version, control }),
+        Standing::Ours { version } => Ok(Installation::Ours { version, control: Box::new(control) }),
         Standing::Unmarked { version } => match control.query(apps::count) {
             Ok(apps) => Ok(Installation::Older { version, apps }),
             Err(error) if error.fault() == Fault::Other => {

@@ -190,13 +190,13 @@ impl AppOpener {
 
     /// Breaks the seal and asks for attention to the outbox, both durably, and says how durable writes are.
     fn first_write(&self, place: &AppPlace, app: i64, written: Arc<OnceLock<String>>) -> live::FirstWrite {
-        let (plane, place) = (Arc::clone(&self.plane), place.clone());
+        let (registry, place) = (Arc::clone(&self.plane), place.clone());
         Box::new(move || {
             seal::Seal::remove(place.dir())?;
             let reference = written.get_or_init(new_uuid).clone();
-            plane.write(move |db| attention::add(db, app, OUTBOX, &reference)).map_err(|error| {
+            registry.write(move |db| attention::add(db, app, OUTBOX, &reference)).map_err(|error| {
                 Error::Unfit {
-                    path: plane.path().to_owned(),
+                    path: registry.path().to_owned(),
                     unfit: Unfit::Mismatch { detail: error.to_string() },
                 }
             })?;

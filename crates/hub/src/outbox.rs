@@ -29,7 +29,7 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
                 entries.push((work.seq, entry));
             }
             // A later program's; it stays in the outbox.
-            _ => {}
+            Entry::Unknown { .. } => {}
         }
     }
     if entries.is_empty() {

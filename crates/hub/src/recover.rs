@@ -27,7 +27,7 @@ impl Hub {
         })?;
         for (app, to) in renamed {
             let Some(app) = app else { continue };
-            self.report(&app.name, self.resume_rename(&app, &to));
+            Self::report(&app.name, self.resume_rename(&app, &to));
         }
         for app in self.read(apps::unfinished)? {
             let Ok(id) = app.name.parse::<AppId>() else { continue };
@@ -36,12 +36,12 @@ impl Hub {
                 AppState::Deleting => self.alone(&id).and_then(|alone| self.finish_delete(&app, &alone)),
                 _ => Ok(()),
             };
-            self.report(&app.name, finished);
+            Self::report(&app.name, finished);
         }
         Ok(())
     }
 
-    fn report(&self, name: &str, finished: Result<()>) {
+    fn report(name: &str, finished: Result<()>) {
         if let Err(error) = finished {
             let way_out = error.way_out();
             tracing::error!(app.id = name, %error, way_out, "what was begun with an app could not be finished");
@@ -83,7 +83,7 @@ impl Hub {
             let Some(app) = self.read(move |db| apps::by_id(db, number))? else { continue };
             let Ok(id) = app.name.parse::<AppId>() else { continue };
             if app.state == AppState::Active {
-                self.report(&app.name, self.attend_to(&id, number));
+                Self::report(&app.name, self.attend_to(&id, number));
             }
         }
         Ok(())
@@ -102,7 +102,9 @@ impl Hub {
         let empty = self.app(id)?.read(|tx| outbox::is_empty(tx).map_err(HubError::from))?;
         if empty {
             let settled = &self.shared.cache.opener().settled;
-            outboxes.into_iter().for_each(|reference| settled.add(number, reference));
+            for reference in outboxes {
+                settled.add(number, reference);
+            }
         }
         self.forget_empty_outboxes()
     }

@@ -39,7 +39,7 @@ impl Hub {
     }
 
     /// Seals what is open and was written to, as far as it is small enough, until `deadline`.
-    pub(crate) fn seal_open_apps(&self, deadline: Instant) -> Result<()> {
+    pub(crate) fn seal_open_apps(&self, deadline: Instant) {
         for id in self.shared.cache.open_apps() {
             if Instant::now() >= deadline {
                 break;
@@ -58,6 +58,5 @@ impl Hub {
                 Err(error) => tracing::warn!(app.id = %id, %error, "an app is still in use"),
             }
         }
-        Ok(())
     }
 }

@@ -52,7 +52,10 @@ fn at_each(name: &str, mode: Mode, concerns: fn(&str) -> bool) -> Option<Vec<(Ru
     };
     let (undisturbed, account) = run(None)?;
     assert!(account.serves && account.writes.values().all(|said| *said == Said::Acknowledged), "{account:?}");
-    let chosen = undisturbed.points.iter().filter(|point| concerns(&format!("{} {}", point.operation, point.path.display())));
+    let chosen = undisturbed
+        .points
+        .iter()
+        .filter(|point| concerns(&format!("{} {}", point.operation, point.path.display())));
     chosen.map(|point| run(Some(point.n))).collect()
 }
 

@@ -114,12 +114,12 @@ impl Budget {
     ) -> Option<Reservation> {
         loop {
             let news = lock(&self.state).news;
-            let made_room = make_room();
+            let evicted = make_room();
             if let Some(reserved) = self.try_reserve(cost) {
                 return Some(reserved);
             }
             let mut state = lock(&self.state);
-            while !made_room && state.news == news {
+            while !evicted && state.news == news {
                 state = wait_until(&self.freed, state, deadline)?;
             }
         }

@@ -80,8 +80,7 @@ impl<O: Opener> Cache<O> {
         match self.shared.slots.entry(id.clone()) {
             dashmap::Entry::Occupied(found) => (Arc::clone(found.get()), false),
             dashmap::Entry::Vacant(free) => {
-                let slot =
-                    Slot::new(id.clone(), state(), Arc::clone(&self.shared.meter));
+                let slot = Slot::new(id.clone(), state(), Arc::clone(&self.shared.meter));
                 free.insert(Arc::clone(&slot));
                 (slot, true)
             }

@@ -13,7 +13,7 @@ use shuttle::thread;
 use crate::live::queue::{Journey, PassedOn, Pushed, Queue, Queued, Ticket, Woken};
 
 /// Longer than any of this takes: no deadline passes in a model.
-const FOREVER: Duration = Duration::from_secs(3600);
+const FOREVER: Duration = Duration::from_hours(1);
 
 /// Whose job it is, and which of theirs.
 type Name = (usize, usize);

@@ -105,9 +105,9 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Whether the leadership still waits for this journey's end; then whoever asks leads.
-    pub(crate) fn arrive(&self, arrived: Journey) -> bool {
+    pub(crate) fn arrive(&self, ended: Journey) -> bool {
         let mut state = lock(&self.state);
-        let arrives = matches!(state.leader, Leader::Travelling { journey, .. } if journey == arrived);
+        let arrives = matches!(state.leader, Leader::Travelling { journey, .. } if journey == ended);
         if arrives {
             state.leader = Leader::AtWork { since: Instant::now() };
         }

@@ -1,5 +1,7 @@
 //! Tests of one database in service, on a real file.
 
+mod leading;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -46,11 +48,6 @@ impl Observer for Counts {
 }
 
 fn fixture(limits: Limits) -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let path = std::fs::canonicalize(dir.path()).unwrap().join("app.db");
-    let db = Database::build(&path).unwrap();
-    db.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE, b CHECK (b <> 'bad'))").unwrap();
-    drop(db.finish().unwrap());
     let counts = Arc::new(Counts::default());
     let first = Arc::clone(&counts);
     let config = Config {
@@ -62,8 +59,17 @@ fn fixture(limits: Limits) -> Fixture {
         }),
         ..Config::default()
     };
+    Fixture { counts, ..fixture_of(config) }
+}
+
+fn fixture_of(config: Config) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let path = std::fs::canonicalize(dir.path()).unwrap().join("app.db");
+    let db = Database::build(&path).unwrap();
+    db.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE, b CHECK (b <> 'bad'))").unwrap();
+    drop(db.finish().unwrap());
     let live = Live::new(Database::write(&path).unwrap(), config).unwrap();
-    Fixture { live, path, counts, _dir: dir }
+    Fixture { live, path, counts: Arc::default(), _dir: dir }
 }
 
 fn insert(live: &Live, a: i64) -> TestResult<usize> {
@@ -130,6 +136,10 @@ fn concurrent_writes_share_a_transaction() {
     let results = together(&fixture.live, (0..50).map(inserting).collect());
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(rows(&fixture.live).len(), 50);
+    // The observer is told after the callers.
+    while fixture.counts.writes.load(Ordering::Relaxed) < 51 {
+        yield_now();
+    }
     let transactions = fixture.counts.transactions.load(Ordering::Relaxed);
     assert_eq!(transactions, 2, "the one that held the writer, and one for all others");
 }
@@ -387,9 +397,7 @@ fn statements_are_prepared_once() {
             .unwrap();
     }
     let once = || {
-        insert(&fixture.live, i64::try_from(prepared.load(Ordering::Relaxed)).unwrap() + 1000)
-            .map(drop)
-            .unwrap_or(());
+        let _ = insert(&fixture.live, i64::try_from(prepared.load(Ordering::Relaxed)).unwrap() + 1000);
         rows(&fixture.live);
     };
     once();
