@@ -30,8 +30,8 @@ fn main() {
     let calls = CALLS / u32::try_from(APPS).expect("few");
     let compared = by_turns(
         ROUNDS,
-        || ns_per_call(calls, || ids.iter().for_each(|id| lease(&hub, id))) / f64::from(64_u8),
-        || ns_per_call(calls, || ids.iter().for_each(|id| look_up(&map, id))) / f64::from(64_u8),
+        || ns_per_call(calls, || ids.iter().for_each(|id| lease(&hub, id))) / 64.0,
+        || ns_per_call(calls, || ids.iter().for_each(|id| look_up(&map, id))) / 64.0,
     );
     let what = "warm lease of an open app, against a `DashMap` look-up and an `Arc` clone";
     Goal { id: "1a", what, needs: Needs::AtMost(3.0), unit: "ns" }.print_ratio(&compared);

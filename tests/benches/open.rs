@@ -30,8 +30,8 @@ fn main() {
     let (leased, plain) = ids.split_at(APPS);
     let compared = by_turns(
         ROUNDS,
-        || leased.iter().map(|id| open(&hub, id)).sum::<f64>() / f64::from(100_u8),
-        || plain.iter().map(|id| plain_open(&hub, id)).sum::<f64>() / f64::from(100_u8),
+        || leased.iter().map(|id| open(&hub, id)).sum::<f64>() / 100.0,
+        || plain.iter().map(|id| plain_open(&hub, id)).sum::<f64>() / 100.0,
     );
     let what = "cold open with all checks and a read, against a plain open with pragmas and a `SELECT`";
     Goal { id: "3", what, needs: Needs::AtMost(1.25), unit: "µs" }.print_ratio(&compared);

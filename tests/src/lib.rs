@@ -14,6 +14,7 @@ pub mod files;
 pub mod fingerprint;
 pub mod legacy;
 pub mod live;
+pub mod measure;
 pub mod process;
 pub mod readonly;
 pub mod skip;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
 
 use crate::TenantId;
-use crate::words::words;
+use streamhub_engine::words;
 
 pub use life::{
     Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted, finish_undelete,

@@ -12,6 +12,7 @@ pub mod apps;
 pub mod attention;
 pub mod audit;
 pub mod db;
+pub mod email;
 #[cfg(test)]
 mod fixture;
 pub mod members;
@@ -26,10 +27,9 @@ mod text;
 pub mod tokens;
 pub mod usage;
 pub mod users;
-mod words;
 
 pub use db::Control;
 pub use plane::{Plane, PlaneError};
 pub use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
+pub use streamhub_engine::words::UnknownWord;
 pub use tenants::TenantId;
-pub use words::UnknownWord;

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
 use streamhub_engine::time;
 
-use crate::words::words;
 use crate::{TenantId, tenants, users};
+use streamhub_engine::words;
 
 words! {
     /// What a member may do, from the most to the least.
@@ -142,7 +142,7 @@ mod tests {
         let db = database();
         let (acme, zeta) = (tenant(&db, "acme"), tenant(&db, "zeta"));
         let [anna, bert] = ["anna@b.c", "bert@b.c"].map(|email| {
-            let new = NewUser { email: email.to_owned(), name: None, password: None, is_superadmin: false };
+            let new = NewUser { email: email.parse().unwrap(), name: None, password: None, is_superadmin: false };
             users::create(&db, &new).unwrap().unwrap().id
         });
         for (tenant, user, role) in

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use streamhub_engine::{normalised, time};
 
-use crate::words::words;
+use streamhub_engine::words;
 
 /// The most bytes of JSON that a heartbeat may bring.
 pub const MAX_STATS: usize = 4096;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TenantId;
 use crate::tenants::{self, UnknownTenant};
-use crate::words::words;
+use streamhub_engine::words;
 
 /// The most that a tenant may have of something; -1 means that there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

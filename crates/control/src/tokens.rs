@@ -12,8 +12,8 @@ use streamhub_engine::time::{self, Moment};
 
 use crate::allow_list::AllowList;
 use crate::text::random_text;
-use crate::words::words;
 use crate::{TenantId, apps, tenants};
+use streamhub_engine::words;
 
 /// A token, plain: `sk_` and 32 random bytes as base64url.
 pub struct Token(String);

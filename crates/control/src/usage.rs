@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use streamhub_engine::time;
 
 use crate::quotas::Quotas;
-use crate::words::words;
 use crate::{TenantId, apps, attention};
+use streamhub_engine::words;
 
 /// Bytes of a gigabyte, as quotas mean it.
 const GIGABYTE: u64 = 1_000_000_000;

@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
 use streamhub_engine::time;
 
+use crate::email::Email;
 use crate::password::PasswordHash;
-use crate::words::words;
+use streamhub_engine::words;
 
 /// One user. Hashes and second factors are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +30,7 @@ pub struct User {
 #[derive(Clone, Debug)]
 pub struct NewUser {
     /// The address that it will log in with.
-    pub email: String,
+    pub email: Email,
     /// A name for people.
     pub name: Option<String>,
     /// Its password; without one it cannot log in yet.
@@ -98,8 +99,8 @@ pub fn by_email(db: &Connection, email: &str) -> Result<Vec<User>> {
 
 /// Makes a user, in the caller's transaction: no two have one address, whatever its case.
 pub fn create(db: &Connection, new: &NewUser) -> Result<Result<User, EmailTaken>> {
-    if !by_email(db, &new.email)?.is_empty() {
-        return Ok(Err(EmailTaken { email: new.email.clone() }));
+    if !by_email(db, new.email.as_str())?.is_empty() {
+        return Ok(Err(EmailTaken { email: new.email.to_string() }));
     }
     db.query_row(
         "INSERT INTO users (id, email, name, is_superadmin, password_hash, status, created_at) \
@@ -107,7 +108,7 @@ pub fn create(db: &Connection, new: &NewUser) -> Result<Result<User, EmailTaken>
          RETURNING id, email, name, is_superadmin, status, created_at",
         named_params! {
             ":id": format!("usr_{}", streamhub_engine::new_uuid()),
-            ":email": new.email,
+            ":email": new.email.as_str(),
             ":name": new.name,
             ":superadmin": new.is_superadmin,
             ":hash": new.password.as_ref().map(PasswordHash::as_str),
@@ -180,6 +181,18 @@ pub fn is_set_up(db: &Connection) -> Result<bool> {
     )
 }
 
+/// Whether this user is the only superadmin who can log in: without one nobody could administrate the
+/// installation, and it would ask to be set up anew.
+pub fn is_last_superadmin(db: &Connection, id: &str) -> Result<bool> {
+    db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE id = :id AND is_superadmin = 1 AND password_hash IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM users WHERE id <> :id AND is_superadmin = 1 \
+         AND password_hash IS NOT NULL AND status = 'active')",
+        named_params! { ":id": id },
+        |row| row.get(0),
+    )
+}
+
 fn end_sessions(db: &Connection, id: &str) -> Result<usize> {
     db.execute(
         "UPDATE sessions SET revoked_at = :now WHERE user_id = :id AND revoked_at IS NULL",
@@ -210,7 +223,7 @@ mod tests {
     use crate::members::{self, Role};
 
     fn new(email: &str) -> NewUser {
-        NewUser { email: email.to_owned(), name: None, password: None, is_superadmin: false }
+        NewUser { email: email.parse().unwrap(), name: None, password: None, is_superadmin: false }
     }
 
     fn made(db: &Connection, email: &str) -> User {
@@ -295,5 +308,25 @@ mod tests {
         assert_eq!(sessions(&db, "true"), 1);
         assert_eq!(members::of_tenant(&db, &acme).unwrap(), []);
         assert_eq!(made(&db, "b@b.c").email.as_deref(), Some("b@b.c"));
+    }
+
+    #[test]
+    fn the_last_superadmin_is_the_only_one_who_can_log_in() {
+        let db = database();
+        let make = |email: &str, password: Option<&str>, is_superadmin: bool| {
+            let password = password.map(stored);
+            create(&db, &NewUser { password, is_superadmin, ..new(email) }).unwrap().unwrap().id
+        };
+        let last = |id: &str| is_last_superadmin(&db, id).unwrap();
+        let anna = make("anna@b.c", Some("a hash"), true);
+        let (plain, locked) = (make("p@b.c", Some("a hash"), false), make("l@b.c", None, true));
+        assert!(last(&anna) && !last(&plain) && !last(&locked) && !last("nobody"));
+        let bert = make("bert@b.c", Some("a hash"), true);
+        assert!(!last(&anna) && !last(&bert));
+        set_status(&db, &bert, UserStatus::Disabled).unwrap();
+        assert!(last(&anna) && !last(&bert));
+        // Without its password, which nobody may use, a set-up token would count again.
+        delete(&db, &anna).unwrap();
+        assert!(last(&bert));
     }
 }

@@ -87,6 +87,7 @@ macro_rules! words {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro declares for other crates")]
 mod tests {
     use crate::connect::Database;
 

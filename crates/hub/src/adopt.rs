@@ -62,6 +62,7 @@ impl Hub {
             return Err(HubError::NoSource { path: source });
         }
         let dir = durable::canonical(dir)?;
+        Unopened::claim(&source).and_then(|file| file.header()).map_err(HubError::Source)?;
         let found = Self::judge_source(&dir, adoption.proof)?;
         let id: AppId = parse_name(&found.name, &source)?;
         let alone = self.alone(&id)?;

@@ -53,6 +53,9 @@ pub enum HubError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A file that the caller named is refused.
+    #[error(transparent)]
+    Source(Error),
     /// There is no data directory.
     #[error("{}: there is no such data directory", path.display())]
     NoDataDir {
@@ -133,6 +136,12 @@ pub enum HubError {
     AmbiguousUser {
         /// The address.
         email: String,
+    },
+    /// Without this user nobody could administrate the installation.
+    #[error("{user:?} is the only superadmin who can log in")]
+    LastSuperadmin {
+        /// The user's address.
+        user: String,
     },
     /// It could not be done in time; try again a little later.
     #[error("{what}: {reason}")]
@@ -245,6 +254,8 @@ pub enum Kind {
     Failed,
     /// A source is missing.
     SourceMissing,
+    /// A file that the caller named is no `SQLite` database.
+    NotADatabase,
     /// What was to be made is already there.
     Exists,
     /// It could not be done in time, or the app is out of service; a later try may succeed.
@@ -294,8 +305,10 @@ impl HubError {
                 Fault::CannotOpen if matches!(error, Error::Sqlite { .. }) => Kind::Failed,
                 _ => Kind::Configuration,
             },
-            Self::Engine(error) if error.fault() == Fault::Busy => Kind::InUse,
+            Self::Engine(error) | Self::Source(error) if error.fault() == Fault::Busy => Kind::InUse,
+            Self::Source(error) if error.fault() == Fault::NotADatabase => Kind::NotADatabase,
             Self::Engine(_)
+            | Self::Source(_)
             | Self::Backup(_)
             | Self::NoSpace { .. }
             | Self::OwnMount { .. }
@@ -305,7 +318,10 @@ impl HubError {
             | Self::Closed => Kind::Failed,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::DirectoryThere { .. } => Kind::Exists,
-            Self::AmbiguousUser { .. } | Self::Invalid(_) | Self::AppConfig(_) => Kind::Invalid,
+            Self::AmbiguousUser { .. }
+            | Self::LastSuperadmin { .. }
+            | Self::Invalid(_)
+            | Self::AppConfig(_) => Kind::Invalid,
             Self::Busy { .. }
             | Self::OutOfService { .. }
             | Self::NotInService { .. }
@@ -338,7 +354,12 @@ impl HubError {
     /// What a person can do about it.
     pub fn way_out(&self) -> String {
         match self {
-            Self::Engine(error) | Self::Control(error) | Self::Backup(error) => error.way_out().to_owned(),
+            Self::Source(error) if error.fault() == Fault::NotADatabase => {
+                "check the path; nothing was changed".to_owned()
+            }
+            Self::Engine(error) | Self::Control(error) | Self::Backup(error) | Self::Source(error) => {
+                error.way_out().to_owned()
+            }
             Self::InUse { .. } => "stop that process, or ask the running server".to_owned(),
             Self::Filesystem { .. } => "put the data directory on a local disk (ext4, XFS, Btrfs, ZFS)".to_owned(),
             Self::NoDataDir { .. } => {
@@ -362,6 +383,9 @@ impl HubError {
             Self::UnknownApp { .. } => "`streamhub app list` shows the names".to_owned(),
             Self::UnknownUser { .. } => "check the spelling; case does not count".to_owned(),
             Self::AmbiguousUser { .. } => "give them different addresses first".to_owned(),
+            Self::LastSuperadmin { .. } => {
+                "make another one first: `streamhub user create EMAIL --superadmin`".to_owned()
+            }
             Self::Closed => "open it again".to_owned(),
             Self::NoSource { .. } => "check the path".to_owned(),
             Self::Busy { .. } => "try again a little later".to_owned(),
@@ -398,7 +422,7 @@ impl HubError {
             Self::AppConfig(errors) => {
                 errors.iter().find_map(AppConfigError::way_out).unwrap_or_default()
             }
-            Self::NotFound { .. } => "check the spelling".to_owned(),
+            Self::NotFound { noun, .. } => format!("`streamhub {noun} list` shows what there is"),
             Self::Invalid(_) => "correct it; nothing was changed".to_owned(),
         }
     }

@@ -38,6 +38,7 @@ mod outbox;
 mod people;
 pub mod progress;
 mod recover;
+mod registry;
 pub mod report;
 mod sealing;
 pub mod secrets;
@@ -55,12 +56,14 @@ pub use lease::{CallerError, Lease};
 pub use legacy::LegacySource;
 pub use life::NewApp;
 pub use maintenance::{Extent, Health, Optimized, TableHealth};
+pub use people::TenantChange;
+pub use registry::{Registry, TenantUsage};
 
 pub use streamhub_appstore::{
     Change, Listed, Page, ReadTx, StoreError, WriteTx, ingress, stats, streams, vods,
 };
 pub use streamhub_control::{
-    TenantId, allow_list, apps, members, nodes, password, quotas, setup, tenants, tokens, usage, users,
+    TenantId, allow_list, apps, email, members, nodes, password, quotas, setup, tenants, tokens, usage, users,
 };
 pub use streamhub_engine::cache::{AppState, Cost, Stats};
 pub use streamhub_engine::live::{Busy, Limits, LiveError};

@@ -17,6 +17,7 @@ use crate::boot;
 use crate::error::HubError;
 use crate::hub::HubConfig;
 use crate::locate::{self, Located};
+use crate::registry::Registry;
 
 /// What was found.
 #[derive(Debug)]
@@ -85,6 +86,11 @@ impl Look {
     pub fn app(&self, name: &str) -> Result<App, HubError> {
         let found = self.ours()?.query(|db| apps::by_name(db, name)).map_err(HubError::control)?;
         found.ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
+    }
+
+    /// What the control database says besides apps.
+    pub fn registry(&self) -> Result<Registry<'_>, HubError> {
+        self.ours().map(Registry::of)
     }
 
     fn ours(&self) -> Result<&Control, HubError> {

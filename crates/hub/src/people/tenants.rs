@@ -1,0 +1,60 @@
+//! Tenants and their quotas.
+
+use serde::Deserialize;
+use streamhub_control::TenantId;
+use streamhub_control::quotas::{self, QuotaChange, Quotas};
+use streamhub_control::tenants::{self, Tenant, TenantExists, UnknownTenant};
+
+use crate::error::{HubError, Result};
+use crate::hub::Hub;
+
+/// What is to be changed of a tenant; what is absent stays as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantChange {
+    /// A name for people.
+    pub name: Option<String>,
+    /// The plan's name.
+    pub plan: Option<String>,
+}
+
+impl Hub {
+    /// Makes a tenant with default quotas; its key is its name and its plan `free` where nothing else is said.
+    pub fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> Result<Tenant> {
+        let (id, TenantChange { name, plan }) = (id.clone(), details.clone());
+        let name = name.unwrap_or_else(|| id.to_string());
+        let plan = plan.unwrap_or_else(|| tenants::DEFAULT_PLAN.to_owned());
+        Ok(self.write(move |db| tenants::create(db, &id, &name, &plan))??)
+    }
+
+    /// Changes a tenant's name or plan.
+    pub fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> Result<Tenant> {
+        let (id, change) = (id.clone(), change.clone());
+        Ok(self.write(move |db| {
+            let Some(tenant) = tenants::get(db, &id)? else {
+                return Ok(Err(UnknownTenant { tenant: id.clone() }));
+            };
+            let name = change.name.as_ref().unwrap_or(&tenant.name);
+            let plan = change.plan.as_ref().unwrap_or(&tenant.plan);
+            tenants::update(db, &id, name, plan)
+        })??)
+    }
+
+    /// Sets those limits that are given and returns them all. What a tenant has above a limit stays.
+    pub fn set_quotas(&self, tenant: &TenantId, change: &QuotaChange) -> Result<Quotas> {
+        let (tenant, change) = (tenant.clone(), *change);
+        Ok(self.write(move |db| quotas::set(db, &tenant, &change))??)
+    }
+}
+
+impl From<TenantExists> for HubError {
+    fn from(TenantExists { tenant }: TenantExists) -> Self {
+        Self::Exists { noun: "tenant", name: tenant.into() }
+    }
+}
+
+impl From<UnknownTenant> for HubError {
+    fn from(UnknownTenant { tenant }: UnknownTenant) -> Self {
+        Self::NotFound { noun: "tenant", name: tenant.into() }
+    }
+}

@@ -1,0 +1,34 @@
+//! API tokens.
+
+use streamhub_control::tokens::{self, ApiToken, NewToken, NotCreated, Token};
+
+use crate::error::{HubError, Result};
+use crate::hub::Hub;
+
+const TOKEN: &str = "token";
+
+impl Hub {
+    /// Makes a token and returns its number and, for the only time, the token itself.
+    pub fn create_token(&self, new: &NewToken) -> Result<(i64, Token)> {
+        let new = new.clone();
+        Ok(self.write(move |db| tokens::create(db, &new))??)
+    }
+
+    /// Revokes a token. One that is revoked already stays so.
+    pub fn revoke_token(&self, id: i64) -> Result<ApiToken> {
+        self.write(move |db| {
+            tokens::revoke(db, id)?;
+            tokens::get(db, id)
+        })?
+        .ok_or_else(|| HubError::NotFound { noun: TOKEN, name: id.to_string() })
+    }
+}
+
+impl From<NotCreated> for HubError {
+    fn from(refused: NotCreated) -> Self {
+        match refused {
+            NotCreated::UnknownTenant(unknown) => unknown.into(),
+            NotCreated::UnknownApp { app_id } => Self::UnknownApp { name: app_id.to_string() },
+        }
+    }
+}

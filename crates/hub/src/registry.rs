@@ -1,0 +1,153 @@
+//! What the control database says of tenants, users, tokens and nodes.
+//!
+//! One way to read it for who has the data directory in possession and for who only looks at it from
+//! outside. Nothing is changed here.
+
+use serde::Serialize;
+use streamhub_control::members::{self, Member};
+use streamhub_control::nodes::{self, Node};
+use streamhub_control::quotas::{self, Quotas};
+use streamhub_control::tenants::{self, Tenant, UnknownTenant};
+use streamhub_control::tokens::{self, ApiToken};
+use streamhub_control::usage::{self, Exceeded, Month, Usage};
+use streamhub_control::users::{self, User};
+use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId};
+
+use crate::error::{HubError, Result};
+use crate::hub::Hub;
+use crate::people::{found_node, found_user};
+
+/// The control database, to be read.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let mut config = streamhub::HubConfig::new(dir.path().join("data"));
+/// # config.volatile = streamhub::Volatile::Permit;
+/// use streamhub::{Hub, TenantId, progress::Silent};
+///
+/// let hub = Hub::open(&config, &Silent)?;
+/// assert_eq!(hub.registry().tenants()?.len(), 1);
+/// let usage = hub.registry().usage(&TenantId::platform())?;
+/// assert_eq!(usage.usage.apps, 0);
+/// # hub.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Registry<'a>(Source<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Source<'a> {
+    /// In service.
+    Plane(&'a Plane),
+    /// Open for looking.
+    Control(&'a Control),
+}
+
+/// What a tenant may have and what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantUsage {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The plan's name.
+    pub plan: String,
+    /// What it may have.
+    pub quotas: Quotas,
+    /// What it has, in this calendar month.
+    pub usage: Usage,
+    /// Of what it has more than it may have.
+    pub exceeded: Exceeded,
+}
+
+impl Hub {
+    /// The control database, to be read.
+    pub fn registry(&self) -> Registry<'_> {
+        Registry(Source::Plane(&self.shared.plane))
+    }
+}
+
+impl<'a> Registry<'a> {
+    pub(crate) fn of(control: &'a Control) -> Self {
+        Self(Source::Control(control))
+    }
+
+    /// All tenants, by key.
+    pub fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.read(tenants::list)
+    }
+
+    /// The tenant of this key.
+    pub fn tenant(&self, id: &TenantId) -> Result<Tenant> {
+        self.read(|db| tenants::get(db, id))?.ok_or_else(|| unknown(id))
+    }
+
+    /// What a tenant may have.
+    pub fn quotas(&self, tenant: &TenantId) -> Result<Quotas> {
+        self.of_tenant(tenant, |db, _| quotas::of(db, tenant))
+    }
+
+    /// What a tenant may have and what it has.
+    pub fn usage(&self, tenant: &TenantId) -> Result<TenantUsage> {
+        self.of_tenant(tenant, |db, found| {
+            let (quotas, usage) = (quotas::of(db, tenant)?, usage::of(db, tenant, &Month::current())?);
+            let exceeded = usage.exceeded(&quotas);
+            Ok(TenantUsage { tenant_id: found.id, plan: found.plan, quotas, usage, exceeded })
+        })
+    }
+
+    /// A tenant's members, by key.
+    pub fn members(&self, tenant: &TenantId) -> Result<Vec<Member>> {
+        self.of_tenant(tenant, |db, _| members::of_tenant(db, tenant))
+    }
+
+    /// All users, by key.
+    pub fn users(&self) -> Result<Vec<User>> {
+        self.read(users::list)
+    }
+
+    /// The user of this key or address.
+    pub fn user(&self, who: &str) -> Result<User> {
+        self.read(|db| found_user(db, who))?
+    }
+
+    /// All tokens, by number, without their hashes.
+    pub fn tokens(&self) -> Result<Vec<ApiToken>> {
+        self.read(tokens::list)
+    }
+
+    /// A tenant's tokens, by number, without their hashes.
+    pub fn tokens_of(&self, tenant: &TenantId) -> Result<Vec<ApiToken>> {
+        self.of_tenant(tenant, |db, _| tokens::of_tenant(db, tenant))
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> Result<Vec<Node>> {
+        self.read(nodes::list)
+    }
+
+    /// The node of this key or name.
+    pub fn node(&self, which: &str) -> Result<Node> {
+        self.read(|db| found_node(db, which))?
+    }
+
+    /// Reads of a tenant, which has to be there, in one snapshot.
+    fn of_tenant<T>(
+        &self,
+        id: &TenantId,
+        work: impl FnOnce(&Connection, Tenant) -> SqlResult<T>,
+    ) -> Result<T> {
+        self.read(|db| tenants::get(db, id)?.map(|tenant| work(db, tenant)).transpose())?
+            .ok_or_else(|| unknown(id))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> SqlResult<T>) -> Result<T> {
+        match self.0 {
+            Source::Plane(plane) => Ok(plane.read(work)?),
+            Source::Control(control) => control.query(work).map_err(HubError::control),
+        }
+    }
+}
+
+fn unknown(id: &TenantId) -> HubError {
+    UnknownTenant { tenant: id.clone() }.into()
+}
