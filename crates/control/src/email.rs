@@ -31,8 +31,7 @@ impl FromStr for Email {
     fn from_str(text: &str) -> Result<Self, BadEmail> {
         let has_both_sides =
             text.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
-        let fits =
-            text.len() <= 254 && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        let fits = text.len() <= 254 && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         if has_both_sides && fits {
             Ok(Self(text.to_owned()))
         } else {

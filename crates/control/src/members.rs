@@ -142,7 +142,8 @@ mod tests {
         let db = database();
         let (acme, zeta) = (tenant(&db, "acme"), tenant(&db, "zeta"));
         let [anna, bert] = ["anna@b.c", "bert@b.c"].map(|email| {
-            let new = NewUser { email: email.parse().unwrap(), name: None, password: None, is_superadmin: false };
+            let new =
+                NewUser { email: email.parse().unwrap(), name: None, password: None, is_superadmin: false };
             users::create(&db, &new).unwrap().unwrap().id
         });
         for (tenant, user, role) in

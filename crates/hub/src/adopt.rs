@@ -107,7 +107,7 @@ impl Hub {
     }
 
     /// Judges a directory without changing it: its seal, and what its database says of itself.
-    fn judge_source(dir: &Path, proof: Proof) -> Result<Identity> {
+    pub(crate) fn judge_source(dir: &Path, proof: Proof) -> Result<Identity> {
         let path = dir.join("app.db");
         let file = Unopened::claim(&path)?;
         file.refuse_foreign_holder()?;

@@ -1,23 +1,19 @@
-//! An app's own `config.yaml`, read and changed while the app may be in use.
-
-use std::sync::{Mutex, PoisonError};
+//! An app's own `config.yaml` and the credentials that it refers to, read and changed while apps are in use.
 
 use serde_json::Value;
-use streamhub_engine::AppId;
+use streamhub_engine::{AppId, durable};
 
 use crate::app_config::AppConfig;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-
-/// One writer at a time: a change is read, merged and written as a whole.
-static WRITER: Mutex<()> = Mutex::new(());
+use crate::secrets::{Secret, Secrets};
 
 impl Hub {
     /// An app's configuration; an app without the file has an empty one.
     pub fn app_config(&self, id: &AppId) -> Result<AppConfig> {
         self.registered(id.as_str())?;
         let path = self.data().app(id).config();
-        if streamhub_engine::durable::exists(&path)? {
+        if durable::exists(&path)? {
             AppConfig::read(&path).map_err(HubError::AppConfig)
         } else {
             Ok(AppConfig::empty(id))
@@ -27,7 +23,7 @@ impl Hub {
     /// Changes an app's configuration by a JSON merge patch and writes it durably. Keys that this program
     /// does not know are kept. What the configuration says of durability counts when the app is opened next.
     pub fn patch_app_config(&self, id: &AppId, patch: &Value) -> Result<AppConfig> {
-        let _writing = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.shared.settings_writer();
         let patched = self.app_config(id)?.patched(patch).map_err(HubError::AppConfig)?;
         let place = self.data().app(id);
         if !place.exists()? {
@@ -35,5 +31,29 @@ impl Hub {
         }
         patched.write(&place.config())?;
         Ok(patched)
+    }
+
+    /// The secret of this name: from the process environment, else from `secrets.json`.
+    pub fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        Ok(Secrets::read(&self.data().secrets_file())?.get(name))
+    }
+
+    /// Writes a secret into `secrets.json`, durably and readable for this user only.
+    pub fn set_secret(&self, name: &str, value: &str) -> Result<()> {
+        self.change_secrets(|secrets| Ok(secrets.set(name, value)?))
+    }
+
+    /// Removes a secret from `secrets.json`; says whether it was there.
+    pub fn remove_secret(&self, name: &str) -> Result<bool> {
+        self.change_secrets(|secrets| Ok(secrets.remove(name)))
+    }
+
+    fn change_secrets<T>(&self, change: impl FnOnce(&mut Secrets) -> Result<T>) -> Result<T> {
+        let _one_at_a_time = self.shared.settings_writer();
+        let path = self.data().secrets_file();
+        let mut secrets = Secrets::read(&path)?;
+        let result = change(&mut secrets)?;
+        secrets.write(&path)?;
+        Ok(result)
     }
 }

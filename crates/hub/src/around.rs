@@ -6,6 +6,7 @@ use streamhub_control::apps;
 use streamhub_engine::time::Moment;
 use streamhub_engine::{AppId, durable};
 
+use crate::adopt::Proof;
 use crate::error::Result;
 use crate::hub::{Appearing, Hub};
 
@@ -44,13 +45,32 @@ impl Hub {
                         tracing::warn!(app.id = %id, %error, way_out = error.way_out(), "a directory among the apps is not adopted");
                     }
                 },
-                Appearing::Report if durable::exists(&self.data().app(id).db())? => {
-                    tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it");
-                }
-                Appearing::Report => {}
+                Appearing::Report => self.report_appeared(id),
             }
         }
         Ok(())
+    }
+
+    /// Says what a directory that the registry does not know holds. The same app in two places is told apart
+    /// by its uuid, whatever the directories are called.
+    fn report_appeared(&self, id: &AppId) {
+        let path = self.data().app(id).db();
+        if !durable::exists(&path).unwrap_or(true) {
+            return;
+        }
+        let registered = Self::judge_source(self.data().app(id).dir(), Proof::Word)
+            .and_then(|found| self.read(move |db| apps::by_uuid(db, &found.uuid)));
+        match registered {
+            Ok(Some(same)) => {
+                tracing::warn!(app.id = %id, registered = same.name, "a directory among the apps is a copy of a registered app");
+            }
+            Ok(None) => {
+                tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it");
+            }
+            Err(error) => {
+                tracing::warn!(app.id = %id, %error, "a directory among the apps belongs to no app and cannot be adopted");
+            }
+        }
     }
 
     /// Removes what was kept long enough: deleted apps, and copies from before a migration.

@@ -393,7 +393,8 @@ impl HubError {
             Self::Live(error) | Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
             Self::Plane(PlaneError::Sqlite(_)) => "see the reason; nothing was changed".to_owned(),
             Self::Store(error) => error.way_out().to_owned(),
-            Self::Exists { .. } | Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
+            Self::Exists { noun, .. } => format!("choose another name; `streamhub {noun} list` shows those that are taken"),
+            Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
             Self::Refused(Refused::UuidTaken { .. }) => {
                 "the same app is registered here already; `streamhub app list` shows it".to_owned()
             }

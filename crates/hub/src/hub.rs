@@ -1,7 +1,7 @@
 //! The hub: a data directory in possession, and the leases on its apps.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use streamhub_appstore::Template;
@@ -155,6 +155,8 @@ pub(crate) struct Shared {
     pub(crate) template: OnceLock<Mutex<Template>>,
     pub(crate) installation: String,
     pub(crate) upkeep: Upkeep,
+    /// Held while a settings file is read, changed and written as a whole.
+    settings_writer: Mutex<()>,
     /// Taken when the hub is closed.
     lock: Mutex<Option<DirLock>>,
     created: bool,
@@ -199,6 +201,7 @@ impl Hub {
                 template: OnceLock::new(),
                 installation,
                 upkeep: Upkeep::default(),
+                settings_writer: Mutex::default(),
                 lock: Mutex::new(Some(booted.lock)),
                 created: booted.created,
                 split: booted.split,
@@ -321,6 +324,12 @@ fn put_into_service(control: Control, config: &HubConfig, blocking: &Blocking) -
         first_write: Box::new(|| Ok(live::Durability::Full)),
     };
     Plane::new(control, config).map(Arc::new).map_err(HubError::control)
+}
+
+impl Shared {
+    pub(crate) fn settings_writer(&self) -> MutexGuard<'_, ()> {
+        self.settings_writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Shared {

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "the baseline is plain rusqlite")]
 
+pub mod child;
+pub mod population;
+
 use std::path::Path;
 use std::time::Duration;
 
