@@ -19,6 +19,9 @@ pub const PRIVATE_DIR: u32 = 0o700;
 /// Permissions of a file that only its owner may read.
 pub const PRIVATE_FILE: u32 = 0o600;
 
+/// How the name of a staged file ends.
+const PART: &str = ".part";
+
 /// The directory that names `path`.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -150,7 +153,7 @@ pub(crate) fn not_a_file(kind: fs::FileType) -> Option<Unfit> {
 /// Writes a whole small file: staged beside it, synced, renamed over it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut staged = path.as_os_str().to_owned();
-    staged.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
+    staged.push(format!(".{}{PART}", uuid::Uuid::new_v4().simple()));
     let staged = PathBuf::from(staged);
     let written = (|| {
         let mut file = create_new(&staged)?;
@@ -164,6 +167,20 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     written?;
     sync_dir(parent(path))
+}
+
+/// Removes what killed writes left beside `path`: staged files that begin with its name. Nobody may be
+/// writing it meanwhile.
+pub fn sweep_parts(path: &Path) -> Result<()> {
+    let Some(name) = path.file_name().map(|name| format!("{}.", name.to_string_lossy())) else {
+        return Ok(());
+    };
+    for found in names_in(parent(path))? {
+        if found.starts_with(&name) && found.ends_with(PART) {
+            remove_file(&path.with_file_name(found))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory with one file in it, durable but for the directory's own name: that is for whoever
@@ -298,6 +315,18 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(write(&path, b"x").is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_write_left_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["a", "a.1.part", "a.bak", "a.bak.2.part", "ab.3.part", "b.4.part"];
+        for name in names {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        sweep_parts(&dir.path().join("a")).unwrap();
+        assert_eq!(names_in(dir.path()).unwrap(), ["a", "a.bak", "ab.3.part", "b.4.part"]);
+        sweep_parts(&dir.path().join("none/a")).unwrap();
     }
 
     #[test]

@@ -104,6 +104,8 @@ impl Seal {
     ///
     /// This comes before the first write after opening, so that no seal speaks for an older content.
     pub fn remove(dir: &Path) -> Result<()> {
+        // A seal that was being written when the process ended is none.
+        durable::sweep_parts(&path_in(dir))?;
         durable::remove_file(&path_in(dir))
     }
 }

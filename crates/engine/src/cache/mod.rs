@@ -36,6 +36,9 @@ pub use exclusive::Exclusive;
 pub use opening::Grant;
 pub use stats::{AppState, Stats};
 
+/// Parts of the map that are locked on their own: so many that two busy apps hardly ever share one.
+const SHARDS: usize = 256;
+
 /// Opens an app's database, or says why not.
 pub trait Opener: Send + Sync + 'static {
     /// What is open.
@@ -179,7 +182,7 @@ impl<O: Opener> Cache<O> {
             shared: Arc::new(Shared {
                 opener,
                 config,
-                slots: DashMap::new(),
+                slots: DashMap::with_shard_amount(SHARDS),
                 meter,
                 swept: AtomicU64::new(0),
                 by_use: Mutex::default(),

@@ -115,14 +115,17 @@ enum Ran {
     Lost(LiveError),
 }
 
-/// Runs jobs from the front of `jobs` and answers each; those that are left when it returns are to run in
-/// a later batch, because a cap was reached or a commit failed.
-pub(crate) fn run(conn: &Conn, jobs: &mut VecDeque<Box<dyn Job>>, cap: Cap) -> Done {
+/// Where more jobs come from while a transaction is open; given how many are in it already.
+pub(crate) type More<'a> = &'a mut dyn FnMut(usize) -> VecDeque<Box<dyn Job>>;
+
+/// Runs jobs from the front of `jobs`, and what comes meanwhile, and answers each; those that are left when
+/// it returns are to run in a later batch, because a cap was reached or a commit failed.
+pub(crate) fn run(conn: &Conn, jobs: &mut VecDeque<Box<dyn Job>>, more: More<'_>, cap: Cap) -> Done {
     let began = Instant::now();
     let mut caution = Caution::None;
     let mut done = Done::default();
     while !jobs.is_empty() {
-        match transact(conn, jobs, cap, caution, &mut done.damaged) {
+        match transact(conn, jobs, more, cap, caution, &mut done.damaged) {
             End::Committed(jobs) => {
                 done.committed += jobs;
                 if caution != Caution::Alone || began.elapsed() >= cap.time {
@@ -144,6 +147,7 @@ pub(crate) fn run(conn: &Conn, jobs: &mut VecDeque<Box<dyn Job>>, cap: Cap) -> D
 fn transact(
     conn: &Conn,
     jobs: &mut VecDeque<Box<dyn Job>>,
+    more: More<'_>,
     cap: Cap,
     caution: Caution,
     damaged: &mut bool,
@@ -159,7 +163,12 @@ fn transact(
     }
     let (started, changes) = (Instant::now(), conn.db.total_changes());
     let mut ran = VecDeque::with_capacity(jobs.len());
-    while let Some(mut job) = jobs.pop_front() {
+    loop {
+        // After a failure the others come first.
+        if jobs.is_empty() && caution == Caution::None {
+            *jobs = more(ran.len());
+        }
+        let Some(mut job) = jobs.pop_front() else { break };
         // Whether the job sees nothing but what is committed.
         let is_first = conn.db.total_changes() == changes;
         match run_one(conn, &mut *job, caution, damaged) {

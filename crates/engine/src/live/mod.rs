@@ -47,6 +47,9 @@ thread_local! {
     static LEADS: Cell<usize> = const { Cell::new(0) };
 }
 
+/// How long a transaction is held open for callers that are about to come back, far less than a sync takes.
+const LINGER: Duration = Duration::from_micros(50);
+
 /// How much one database may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -369,7 +372,6 @@ impl Shared {
 
     fn run_batch(&self) {
         let limits = &self.config.limits;
-        self.linger();
         let mut jobs = self.queue.take(limits.batch);
         let started = Instant::now();
         let conn = self.pool.take().and_then(|mut conn| {
@@ -387,7 +389,11 @@ impl Shared {
         };
         let cap = Cap { rows: limits.batch_rows, time: limits.batch_time };
         Conn::forget_wal_pages();
-        let done = batch::run(&conn, &mut jobs, cap);
+        let mut more = |ran: usize| {
+            self.linger(ran);
+            self.queue.take_more(limits.batch.saturating_sub(ran))
+        };
+        let done = batch::run(&conn, &mut jobs, &mut more, cap);
         self.last_batch.store(done.committed, Ordering::Relaxed);
         self.queue.put_back(jobs.into_iter());
         if done.damaged {
@@ -418,20 +424,15 @@ impl Shared {
     }
 
     /// Where many writes shared the last transaction, their callers are about to come back with more:
-    /// gives them the processor for as long as the queue grows.
-    fn linger(&self) {
+    /// before a transaction with fewer is committed, gives them the processor for a moment.
+    fn linger(&self, ran: usize) {
         let expected = self.last_batch.load(Ordering::Relaxed);
-        if expected < 2 {
+        if ran >= expected {
             return;
         }
-        let mut waiting = self.queue.len();
-        while waiting < expected {
+        let began = Instant::now();
+        while self.queue.len() == 0 && began.elapsed() < LINGER {
             yield_now();
-            let grown = self.queue.len();
-            if grown == waiting {
-                return;
-            }
-            waiting = grown;
         }
     }
 

@@ -130,6 +130,13 @@ impl<J: Queued> Queue<J> {
         }
     }
 
+    /// Takes up to `most` further jobs; for the leader, who adds them to its batch.
+    pub(crate) fn take_more(&self, most: usize) -> VecDeque<J> {
+        let mut state = lock(&self.state);
+        let most = most.min(state.waiting.len());
+        state.waiting.drain(..most).collect()
+    }
+
     /// Puts jobs that were not begun back to the front.
     pub(crate) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = J>) {
         let mut state = lock(&self.state);
