@@ -88,8 +88,9 @@ fn hold(live: &Live) -> (mpsc::Sender<()>, std::thread::JoinHandle<TestResult<()
     let live = live.clone();
     let held = std::thread::spawn(move || {
         live.write(move |_| {
-            begun.send(()).unwrap();
-            wait.recv().unwrap();
+            // It may run again together with others, and then nobody holds it.
+            let _ = begun.send(());
+            let _ = wait.recv();
             Ok(())
         })
     });
@@ -107,7 +108,7 @@ fn together<T: Send + 'static>(live: &Live, writes: Vec<Write<T>>) -> Vec<TestRe
         live.submit(write, move |result| answer.send((number, result)).unwrap())
             .unwrap_or_else(|error: TestError| panic!("a write was not taken: {error}"));
     }
-    go.send(()).unwrap();
+    drop(go);
     held.join().unwrap().unwrap();
     let mut results: Vec<_> = answers.iter().take(count).collect();
     results.sort_by_key(|(number, _)| *number);
@@ -141,7 +142,7 @@ fn concurrent_writes_share_a_transaction() {
         yield_now();
     }
     let transactions = fixture.counts.transactions.load(Ordering::Relaxed);
-    assert_eq!(transactions, 2, "the one that held the writer, and one for all others");
+    assert_eq!(transactions, 1, "the one that was held open takes all others in");
 }
 
 #[test]
