@@ -13,7 +13,8 @@ use streamhub_engine::words;
 
 pub use life::{
     Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted, finish_undelete,
-    forget, insert_creating, mark_deleted, mark_deleting, rename, set_generation, trashed, update,
+    forget, give_back, insert_creating, mark_deleted, mark_deleting, rename, set_aside, set_generation,
+    trashed, update,
 };
 
 /// One app of the registry.

@@ -34,7 +34,7 @@ impl Plane {
     pub fn new(control: Control, config: Config) -> Result<Self> {
         let path = control.path().to_owned();
         let writer = Live::new(control.into_database(), config)?;
-        Ok(Self { readers: RwLock::new(Some(ReadPool::new(&path)?)), writer })
+        Ok(Self { readers: RwLock::new(Some(ReadPool::new(&path))), writer })
     }
 
     /// The file.
@@ -61,7 +61,9 @@ impl Plane {
     /// Writes everything into the file and closes it.
     pub fn close(&self) -> Result<()> {
         // The readers first, so that the writer's connection is the last and empties the `-wal`.
-        drop(self.readers.write().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(readers) = self.readers.write().unwrap_or_else(PoisonError::into_inner).take() {
+            readers.close();
+        }
         self.writer.close()
     }
 }

@@ -141,9 +141,35 @@ pub fn activate(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
     step(db, id, AppState::Creating, AppState::Active)
 }
 
-/// Removes the row of an app that was never in service.
+/// Removes the row of an app that was never in service. A deleted app whose uuid it had gets that back.
 pub fn abort_creating(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
-    remove(db, id, AppState::Creating)
+    let uuid = by_id(db, id)?.and_then(|app| app.uuid);
+    let removed = remove(db, id, AppState::Creating)?;
+    if let (Ok(()), Some(uuid)) = (&removed, uuid) {
+        give_back(db, &uuid)?;
+    }
+    Ok(removed)
+}
+
+/// Sets a deleted app's uuid aside, because a later copy of the same app is to be registered. What is in the
+/// trash stays there for as long as that is kept, and cannot be undeleted meanwhile.
+pub fn set_aside(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
+    let set_aside = db.execute(
+        "UPDATE apps SET uuid = uuid || '~' || id WHERE id = :id AND state = 'deleted'",
+        named_params! { ":id": id },
+    )?;
+    done_or_why(db, id, set_aside)
+}
+
+/// Gives a uuid that was set aside back to the app that was deleted last of those that had it, unless
+/// another app has it.
+pub fn give_back(db: &Connection, uuid: &str) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET uuid = :uuid WHERE NOT EXISTS (SELECT 1 FROM apps WHERE uuid = :uuid) AND id = \
+         (SELECT max(id) FROM apps WHERE state = 'deleted' AND uuid = :uuid || '~' || id)",
+        named_params! { ":uuid": uuid },
+    )
+    .map(drop)
 }
 
 /// Takes an app out of service, before its directory goes to the trash.
@@ -173,7 +199,8 @@ pub fn begin_undelete(db: &Connection, name: &AppId) -> Result<Result<App, Refus
     let newest: Option<i64> = db
         .query_row(
             "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
-             WHERE trash.name = :name AND apps.state = 'deleted' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
+             WHERE trash.name = :name AND apps.state = 'deleted' \
+             AND coalesce(apps.uuid, '') NOT LIKE '%~%' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
             named_params! { ":name": name.as_str() },
             |row| row.get(0),
         )
