@@ -36,11 +36,12 @@ fn main() {
     Goal { id: "5", what, needs: Needs::AtMost(0.5), unit: "µs" }.print_ratio(&compared);
 }
 
-
 fn by_ddl(path: &Path, schema: &str) {
     let make = || -> rusqlite::Result<()> {
         let mut db = Connection::open(path)?;
-        db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
+        db.execute_batch(
+            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+        )?;
         let tx = db.transaction()?;
         tx.execute_batch(schema)?;
         let mut statement = tx.prepare("INSERT INTO _streamhub_meta (key, value) VALUES (?1, ?2)")?;

@@ -133,7 +133,9 @@ fn plain(dir: &Path) -> Value {
     let data = dir.join("data/apps");
     let open = |number: usize| -> Connection {
         let db = support::plain(&data.join(support::app_id(number).as_str()).join("app.db"));
-        for sql in ["SELECT * FROM streams WHERE stream_id = 'live/stream-000007'", "SELECT * FROM streams LIMIT 20"] {
+        for sql in
+            ["SELECT * FROM streams WHERE stream_id = 'live/stream-000007'", "SELECT * FROM streams LIMIT 20"]
+        {
             let mut statement = db.prepare_cached(sql).expect("a statement");
             let mut rows = statement.query([]).expect("rows");
             while rows.next().expect("a row").is_some() {}

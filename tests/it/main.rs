@@ -5,7 +5,9 @@
 mod bad_input;
 mod commands;
 mod defects;
+mod embed;
 mod faults;
+mod hub;
 mod live;
 mod powercut;
 mod property;

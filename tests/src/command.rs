@@ -1,7 +1,7 @@
 //! The `streamhub` binary as a child process, built once, with an environment in which only the test decides.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,21 +31,30 @@ const MISLEADING: [&str; 4] = ["DATA_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", 
 /// Where it cannot be built.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    let build = || build(["-p", "streamhub-cli", "--bin", "streamhub"], "streamhub");
     BINARY.get_or_init(|| env::var_os("STREAMHUB_TEST_BIN").map_or_else(build, PathBuf::from))
 }
 
-fn build() -> PathBuf {
+/// Where an example of the library is, built as [`binary`] is.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    build(["-p", "streamhub", "--example", name], &format!("examples/{name}"))
+}
+
+fn build(what: [&str; 4], place: &str) -> PathBuf {
     let (target, profile) = target_and_profile();
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["build", "--quiet", "-p", "streamhub-cli", "--bin", "streamhub"]);
+    cargo.current_dir(workspace()).args(["build", "--quiet"]).args(what);
     // The directory of the profile `dev` has another name than the profile.
     cargo
         .args(["--profile", if profile == "debug" { "dev" } else { &profile }])
         .arg("--target-dir")
         .arg(&target);
     let output = cargo.output().expect("cargo runs where tests run");
-    assert!(output.status.success(), "streamhub was not built: {}", String::from_utf8_lossy(&output.stderr));
-    let binary = target.join(profile).join("streamhub");
+    assert!(output.status.success(), "{place} was not built: {}", String::from_utf8_lossy(&output.stderr));
+    let binary = target.join(profile).join(place);
     assert!(binary.is_file(), "cargo made no {}", binary.display());
     binary
 }
@@ -262,18 +271,7 @@ impl Server {
 
     /// Sends a request and reads the answer. The path goes out as it is, so that a test can send any.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        stream.set_read_timeout(Some(SERVER_PATIENCE)).expect("a read timeout");
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
-        for (name, value) in headers {
-            request.extend([name, ": ", value, "\r\n"]);
-        }
-        request.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
-        stream.write_all(request.as_bytes()).expect("the server reads");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("the server answers");
-        Response::parse(&answer)
+        ask(self.address, method, path, headers, body).expect("the server answers")
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -296,6 +294,27 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a request to whoever listens there and reads the answer; an error where there is none, or half of one.
+pub fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SERVER_PATIENCE))?;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.extend([name, ": ", value, "\r\n"]);
+    }
+    request.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Response::parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
 }
 
 /// An answer over HTTP.
@@ -324,17 +343,20 @@ impl Response {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
-    fn parse(answer: &[u8]) -> Self {
+    /// None where it is not whole.
+    fn parse(answer: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(answer).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("not HTTP: {text:?}"));
+        let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));
-        Self {
-            status: status.unwrap_or_else(|| panic!("no status: {head:?}")),
+        let response = Self {
+            status: status?,
             headers: headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect(),
             body: body.to_owned(),
-        }
+        };
+        let length = response.header("content-length").and_then(|length| length.parse().ok());
+        length.is_none_or(|length: usize| length == body.len()).then_some(response)
     }
 }
 

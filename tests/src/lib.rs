@@ -13,6 +13,7 @@ pub mod faults;
 pub mod files;
 pub mod fingerprint;
 pub mod legacy;
+pub mod life;
 pub mod live;
 pub mod measure;
 pub mod process;

@@ -111,10 +111,15 @@ pub fn database(dir: &Path) -> PathBuf {
     path
 }
 
-/// The program, with these arguments. It lies beside the program that runs.
+/// The program, with these arguments.
 pub fn probe(arguments: &[&str]) -> Command {
+    program("live-probe", arguments)
+}
+
+/// A program that lies beside the one that runs, with these arguments.
+pub fn program(name: &str, arguments: &[&str]) -> Command {
     let (target, profile) = target_and_profile();
-    let mut command = Command::new(target.join(profile).join("live-probe"));
+    let mut command = Command::new(target.join(profile).join(name));
     command.args(arguments);
     command
 }

@@ -40,11 +40,7 @@ pub struct Goal {
 }
 
 /// Measures by turns, so that both sides meet the same machine. A first round does not count.
-pub fn by_turns(
-    rounds: usize,
-    mut ours: impl FnMut() -> f64,
-    mut baseline: impl FnMut() -> f64,
-) -> Compared {
+pub fn by_turns(rounds: usize, mut ours: impl FnMut() -> f64, mut baseline: impl FnMut() -> f64) -> Compared {
     let mut compared = Compared { ours: Vec::new(), baseline: Vec::new() };
     for round in 0..=rounds {
         let (one, other) = (ours(), baseline());
@@ -151,7 +147,8 @@ impl Measured {
     pub fn parse(line: &str) -> Option<Self> {
         let found: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| found[name].as_str().map(str::to_owned);
-        let numbers = |name: &str| found[name].as_array()?.iter().map(Value::as_f64).collect();
+        let numbers =
+            |name: &str| -> Option<Vec<f64>> { found[name].as_array()?.iter().map(Value::as_f64).collect() };
         Some(Self {
             id: text("goal")?,
             what: text("what")?,
@@ -179,7 +176,13 @@ impl Measured {
 
 /// A number with as many digits as people read.
 pub fn short(value: f64) -> String {
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$}")
 }
 

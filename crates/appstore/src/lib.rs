@@ -1,8 +1,8 @@
 //! What is inside an app's own database.
 //!
 //! Typed readers and writers, one module per noun: [`streams`], [`vods`], [`ingress`], the [`outbox`], and
-//! [`stats`] over them. They take a [`ReadTx`](streamhub_engine::ReadTx) or a
-//! [`WriteTx`](streamhub_engine::WriteTx) and neither begin nor end a transaction; an error means that the
+//! [`stats`] over them. They take a [`ReadTx`] or a
+//! [`WriteTx`] and neither begin nor end a transaction; an error means that the
 //! caller rolls back. [`schema`] and [`identity`] say what the file is, and [`template`] makes one. Nothing
 //! here can name the control database.
 //!

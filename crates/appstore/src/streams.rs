@@ -82,6 +82,13 @@ pub struct NewStream {
     pub participant: Option<String>,
 }
 
+impl NewStream {
+    /// A stream of which only its name and kind are known; whose it is is for the hub to say.
+    pub fn named(stream_id: impl Into<String>, kind: Kind) -> Self {
+        Self { app_id: 0, stream_id: stream_id.into(), kind, room: None, participant: None }
+    }
+}
+
 /// Which streams are listed, most recently started first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamFilter {

@@ -64,7 +64,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     App(commands::app::Command),
     #[command(subcommand)]
+    Tenant(commands::tenant::Command),
+    #[command(subcommand)]
     User(commands::user::Command),
+    #[command(subcommand)]
+    Token(commands::token::Command),
+    #[command(subcommand)]
+    Node(commands::node::Command),
     #[command(subcommand)]
     Config(commands::config::Command),
     Completions(commands::completions::Args),

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use streamhub::data_dir::{self, Resolved};
+use streamhub::look::Look;
+use streamhub::progress::Silent;
 use streamhub::settings::{
     ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
 };
-use streamhub::{HubConfig, LegacySource, Volatile};
+use streamhub::{Hub, HubConfig, HubError, LegacySource, Volatile};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{self, Global};
-use crate::exit::{Complaint, Refusal};
+use crate::exit::{Code, Complaint, Refusal};
 use crate::progress::Show;
 
 /// The target of what a server announces, which is logged at the default level too.
@@ -24,6 +26,15 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+}
+
+/// What becomes of a data directory that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is a missing source.
+    Refused,
+    /// It is made.
+    Created,
 }
 
 /// The data directory and the settings file, before anything was read.
@@ -97,6 +108,27 @@ impl Context {
     /// How to open the hub where the data directory may be new or an older system's.
     pub(crate) fn boot_config(&self, legacy: Arc<dyn LegacySource>) -> HubConfig {
         HubConfig { may_create: true, legacy: Some(legacy), ..self.config() }
+    }
+
+    /// Looks at the data directory, beside whoever uses it.
+    pub(crate) fn look(&self) -> Result<Look, HubError> {
+        Look::at(&self.config())
+    }
+
+    /// Opens the hub for one errand, taking nothing over, and closes it. The errand prints what it did, so
+    /// that what is shown once is shown even where the closing fails.
+    pub(crate) fn with_hub(
+        &self,
+        missing: Missing,
+        errand: impl FnOnce(&Hub) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Code> {
+        let config = HubConfig { may_create: missing == Missing::Created, ..self.config() };
+        let hub = Hub::open(&config, &Silent)?;
+        let done = errand(&hub);
+        let closed = hub.close();
+        done?;
+        closed?;
+        Ok(Code::Done)
     }
 
     /// Shows progress as the terminal permits.

@@ -13,6 +13,10 @@ pub(crate) enum Code {
     Failed = 1,
     /// A source is missing.
     SourceMissing = 5,
+    /// What was to be made is there already.
+    DestinationExists = 6,
+    /// A file that the caller named is no SQLite database.
+    NotADatabase = 7,
     /// Some app could not be taken over; the report says which.
     MigrationFailed = 70,
     /// The data directory is in use.
@@ -81,6 +85,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn of_kind(kind: Kind) -> Code {
     match kind {
         Kind::SourceMissing => Code::SourceMissing,
+        Kind::Exists => Code::DestinationExists,
+        Kind::NotADatabase => Code::NotADatabase,
         Kind::InUse => Code::InUse,
         Kind::Configuration => Code::Configuration,
         _ => Code::Failed,

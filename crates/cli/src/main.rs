@@ -9,7 +9,9 @@ mod commands;
 mod context;
 mod exit;
 mod output;
+mod password;
 mod progress;
+mod table;
 
 use std::process::ExitCode;
 

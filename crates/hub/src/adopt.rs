@@ -9,21 +9,43 @@ use std::path::Path;
 
 use serde::Serialize;
 use streamhub_appstore::schema::SCHEMA;
-use streamhub_appstore::{Identity, identity};
-use streamhub_control::apps::{self, App, Refused};
+use streamhub_appstore::{Identity, WriteTx, identity, streams};
+use streamhub_control::apps::{self, App, AppState, Refused};
 use streamhub_control::{TenantId, tenants};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Check, Standing};
 use streamhub_engine::migrate::From;
 use streamhub_engine::seal::Seal;
+use streamhub_engine::time::Moment;
 use streamhub_engine::unopened::sidecar;
-use streamhub_engine::{AppId, Database, Error, Unfit, Unopened, durable};
+use streamhub_engine::{AppId, Database, Unopened, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::life::{NewApp, discard};
 
 /// How a directory is adopted.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// # let (_there_dir, there) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// # there.delete(&"news-24".parse()?)?;
+/// use streamhub::{Adoption, Kind, Proof, TenantId};
+///
+/// let dir = hub.data().app(&"news-24".parse()?).dir().to_owned();
+/// let unsealed = there.adopt(&dir, &Adoption::default()).unwrap_err();
+/// assert!(unsealed.to_string().contains("not sealed"));
+///
+/// // Sealed, the directory can be copied by anything that copies files, and adopted where it arrives.
+/// hub.seal(&"news-24".parse()?)?;
+/// let adopted = there.adopt(&dir, &Adoption::default())?;
+/// assert!(adopted.sealed && !adopted.tenant_created);
+/// assert_eq!(there.adopt(&dir, &Adoption::default()).unwrap_err().kind(), Kind::Exists);
+///
+/// // What else can be said: whose it is to be, and that a person answers for an unsealed copy.
+/// let _ = Adoption { tenant: Some(TenantId::platform()), proof: Proof::Word };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Adoption {
     /// Whose app it is to be; none for the tenant that it says itself.
@@ -38,7 +60,8 @@ pub enum Proof {
     /// Its seal.
     #[default]
     Seal,
-    /// A person's word, and a full check, which cannot see everything.
+    /// A person's word, and a full check, which cannot see everything. A `-wal` with content is refused here
+    /// too: whoever has that has the app from a machine that was using it.
     Word,
 }
 
@@ -66,7 +89,7 @@ impl Hub {
         let found = Self::judge_source(&dir, adoption.proof)?;
         let id: AppId = parse_name(&found.name, &source)?;
         let alone = self.alone(&id)?;
-        self.refuse_known(&found, &id)?;
+        let former = self.refuse_known(&found, &id)?;
         let place = self.data().app(&id);
         if place.exists()? {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
@@ -74,9 +97,10 @@ impl Hub {
         let staged = Self::stage(&place, &found.uuid)?;
         let adopted = durable::copy_dir(&dir, &staged)
             .map_err(HubError::from)
-            .and_then(|()| self.adopt_staged(&staged, &found, adoption))
+            .and_then(|()| self.adopt_staged(&staged, &found, former, adoption))
             .and_then(|(registered, tenant_created)| {
-                durable::move_new(&staged, place.dir()).inspect_err(|_| self.abandon(registered))?;
+                durable::move_new(&staged, place.dir())
+                    .inspect_err(|_| self.take_back(registered, &staged, &place))?;
                 Ok((registered, tenant_created))
             });
         let (registered, tenant_created) = adopted.inspect_err(|_| discard(&staged))?;
@@ -94,13 +118,11 @@ impl Hub {
             let detail = format!("its app is called {:?}, and the directory {id}", found.name);
             return Err(HubError::NotItsOwn { path: place.db(), detail });
         }
-        self.refuse_known(&found, id)?;
+        let former = self.refuse_known(&found, id)?;
         let new = NewApp::new(id.clone(), TenantId::from_registry(found.tenant.clone()));
-        let registered = self.register(&new, &found.uuid)?;
-        if let Err(error) = self.rewrite_identity(place.dir(), &found, &found.tenant) {
-            self.abandon(registered);
-            return Err(error);
-        }
+        let (registered, _) = self.register_adopted(&new, &found.uuid, former, UnknownTenant::Refuse)?;
+        // Without its seal it would not be adopted again, so what fails from here on the next start finishes.
+        self.rewrite_identity(place.dir(), &found, &found.tenant)?;
         let app = self.put_adopted_into_service(registered, found.generation, id)?;
         drop(alone);
         Ok(app)
@@ -111,9 +133,9 @@ impl Hub {
         let path = dir.join("app.db");
         let file = Unopened::claim(&path)?;
         file.refuse_foreign_holder()?;
+        let not_sealed = |detail: String| HubError::NotSealed { path: dir.to_owned(), detail };
         let seal = match proof {
             Proof::Seal => {
-                let not_sealed = |detail: String| HubError::NotSealed { path: dir.to_owned(), detail };
                 let seal = Seal::read(dir)?.ok_or_else(|| {
                     not_sealed(
                         "it is not sealed, so a copy taken while it was in use cannot be told".to_owned(),
@@ -122,7 +144,12 @@ impl Hub {
                 seal.verify(&file).map_err(|error| not_sealed(error.to_string()))?;
                 Some(seal)
             }
-            Proof::Word => None,
+            // Beside a copy of a database in use it can belong to another moment than the file, and then the two
+            // make half a transaction of which no check knows.
+            Proof::Word => {
+                file.require_whole().map_err(|error| not_sealed(error.to_string()))?;
+                None
+            }
         };
         drop(file);
         match SCHEMA.standing(judge::stamp_of_source(&path)?, &path)? {
@@ -147,48 +174,90 @@ impl Hub {
         Ok(found)
     }
 
-    /// A name or uuid that is here already.
-    fn refuse_known(&self, found: &Identity, id: &AppId) -> Result<()> {
+    /// Refuses a name or uuid that is here already. An app that was deleted here may come back from elsewhere
+    /// if it went on from where it was: then its former registration is returned.
+    fn refuse_known(&self, found: &Identity, id: &AppId) -> Result<Option<i64>> {
         let (name, uuid) = (id.clone(), found.uuid.clone());
-        let refused = self.read(move |db| {
-            Ok(if apps::by_name(db, name.as_str())?.is_some() {
-                Some(Refused::NameTaken { name: name.to_string() })
-            } else if apps::by_uuid(db, &uuid)?.is_some() {
-                Some(Refused::UuidTaken { uuid })
-            } else {
-                None
-            })
-        })?;
-        refused.map_or(Ok(()), |refused| Err(refused.into()))
+        let (named, same) =
+            self.read(move |db| Ok((apps::by_name(db, name.as_str())?, apps::by_uuid(db, &uuid)?)))?;
+        if let Some(named) = named {
+            return Err(Refused::NameTaken { name: named.name }.into());
+        }
+        let Some(same) = same else { return Ok(None) };
+        let Some(trashed) = self.read(move |db| apps::trashed(db, same.id))?.filter(|_| is_deleted(&same))
+        else {
+            return Err(Refused::UuidTaken { uuid: found.uuid.clone() }.into());
+        };
+        let kept = self.data().app(id).trash()?.join(&trashed.trash_name).join("app.db");
+        if durable::exists(&kept)? {
+            let kept = Identity::read(&Database::inspect(&kept)?)?;
+            // Every adoption adds to the lineage, so a copy that only lay elsewhere has none of its own.
+            let goes_on =
+                found.lineage.starts_with(&kept.lineage) && found.lineage.len() > kept.lineage.len();
+            if !goes_on {
+                return Err(HubError::InTrash { name: trashed.name });
+            }
+        }
+        Ok(Some(same.id))
     }
 
     /// Makes a staged copy this installation's own and registers it; returns its number and whether its
     /// tenant was made.
-    fn adopt_staged(&self, staged: &Path, found: &Identity, adoption: &Adoption) -> Result<(i64, bool)> {
+    fn adopt_staged(
+        &self,
+        staged: &Path,
+        found: &Identity,
+        former: Option<i64>,
+        adoption: &Adoption,
+    ) -> Result<(i64, bool)> {
         let path = staged.join("app.db");
-        if adoption.proof == Proof::Seal {
-            // The source may have changed while it was copied.
-            let seal = Seal::read(staged)?
-                .ok_or_else(|| Error::Unfit { path: path.clone(), unfit: Unfit::Missing })?;
-            seal.verify(&Unopened::claim(&path)?)?;
+        // The source may have changed while it was copied.
+        if Self::judge_source(staged, adoption.proof)? != *found {
+            let detail = "it was changed while it was copied".to_owned();
+            return Err(HubError::NotSealed { path, detail });
         }
-        let tenant = match &adoption.tenant {
-            Some(tenant) => tenant.clone(),
-            None => found.tenant.parse().map_err(|_| HubError::NotItsOwn {
+        let (tenant, unknown) = if let Some(tenant) = &adoption.tenant {
+            (tenant.clone(), UnknownTenant::Refuse)
+        } else {
+            let tenant = found.tenant.parse().map_err(|_| HubError::NotItsOwn {
                 path: path.clone(),
                 detail: format!("its tenant {:?} is no tenant's key", found.tenant),
-            })?,
+            })?;
+            (tenant, UnknownTenant::Make)
         };
         self.rewrite_identity(staged, found, tenant.as_str())?;
-        let (known, given) = (tenant.clone(), adoption.tenant.is_some());
-        let created = self.write(move |db| if given { Ok(false) } else { tenants::ensure(db, &known) })?;
         let id = parse_name(&found.name, &path)?;
-        Ok((self.register(&NewApp::new(id, tenant), &found.uuid)?, created))
+        self.register_adopted(&NewApp::new(id, tenant), &found.uuid, former, unknown)
+    }
+
+    /// Registers an app in one transaction with its tenant, and sets aside the registration that it had
+    /// before it was deleted here. Says whether the tenant was made.
+    fn register_adopted(
+        &self,
+        new: &NewApp,
+        uuid: &str,
+        former: Option<i64>,
+        unknown: UnknownTenant,
+    ) -> Result<(i64, bool)> {
+        let row = new.row(uuid);
+        Ok(self.write(move |db| {
+            if let Some(former) = former
+                && let Err(refused) = apps::set_aside(db, former)?
+            {
+                return Ok(Err(refused));
+            }
+            let made = unknown == UnknownTenant::Make && tenants::ensure(db, &row.tenant)?;
+            let registered = apps::insert_creating(db, &row)?;
+            if registered.is_err() {
+                apps::give_back(db, &row.uuid)?;
+            }
+            Ok(registered.map(|number| (number, made)))
+        })??)
     }
 
     /// Brings a database's schema up to date and writes whose it is, with a nonce that says that it
     /// went its own way from here on. The seal speaks of what was before and goes.
-    fn rewrite_identity(&self, dir: &Path, found: &Identity, tenant: &str) -> Result<()> {
+    pub(crate) fn rewrite_identity(&self, dir: &Path, found: &Identity, tenant: &str) -> Result<()> {
         let path = dir.join("app.db");
         Seal::remove(dir)?;
         let mut db = Database::write(&path)?;
@@ -198,7 +267,10 @@ impl Hub {
             ..found.clone()
         };
         SCHEMA.migrate(&mut db, From::Ours, |tx| {
-            identity.write(tx).and_then(|()| identity::append_lineage(tx).map(drop)).of(&path)
+            identity.write(tx).and_then(|()| identity::append_lineage(tx).map(drop)).of(&path)?;
+            // What was live where it comes from is not live here.
+            streams::end_stale(&mut WriteTx::within(tx), |_| false, &Moment::now())?;
+            Ok::<_, HubError>(())
         })?;
         db.checkpoint()?;
         db.close()?;
@@ -219,13 +291,17 @@ impl Hub {
         })??;
         self.registered(id.as_str())
     }
+}
 
-    /// Takes a registration back whose directory did not get into place; the next start does where this fails.
-    fn abandon(&self, registered: i64) {
-        if let Err(error) = self.write(move |db| apps::abort_creating(db, registered).map(drop)) {
-            tracing::warn!(%error, "a registration is taken back at the next start");
-        }
-    }
+/// What becomes of a tenant that is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnknownTenant {
+    Make,
+    Refuse,
+}
+
+fn is_deleted(app: &App) -> bool {
+    app.state == AppState::Deleted
 }
 
 fn parse_name(name: &str, path: &Path) -> Result<AppId> {

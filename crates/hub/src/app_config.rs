@@ -148,6 +148,7 @@ impl AppConfig {
     /// beside the file as `config.yaml.bak`; one that this function wrote is simply replaced. Two
     /// writers at once are for the caller to prevent.
     pub fn write(&self, path: &Path) -> streamhub_engine::Result<()> {
+        durable::sweep_parts(path)?;
         if durable::exists(path)? {
             let old = durable::read_capped(path, yaml::SIZE_CAP)?;
             let own = Self::from_text(&String::from_utf8_lossy(&old), path).map(|old| old.to_text());

@@ -76,14 +76,20 @@ impl Hub {
     /// Removes what was kept long enough: deleted apps, and copies from before a migration.
     pub(crate) fn prune(&self) -> Result<()> {
         let keep = self.shared.config.keep;
-        let trash = self.data().apps().join(".trash");
+        let (trash, staging) = (self.data().apps().join(".trash"), self.data().apps().join(".staging"));
         for trashed in self.read(apps::deleted)? {
             let old = trashed.deleted_at.parse().is_ok_and(|at: Moment| at.is_older_than(keep.trash));
             if !old {
                 continue;
             }
             let number = trashed.app_id;
-            durable::remove_dir_all(&trash.join(&trashed.trash_name))?;
+            // Out of the trash first, so that nothing half removed can come back from there.
+            let (from, gone) = (trash.join(&trashed.trash_name), staging.join(&trashed.trash_name));
+            if durable::exists(&from)? {
+                durable::create_dir(&staging)?;
+                durable::rename_new(&from, &gone)?;
+            }
+            durable::remove_dir_all(&gone)?;
             self.write(move |db| apps::forget(db, number))??;
             tracing::info!(
                 app.id = trashed.name,

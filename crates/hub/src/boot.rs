@@ -60,6 +60,7 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
         }
     };
     sweep_work(&data)?;
+    durable::sweep_parts(&data.secrets_file())?;
     let path = located.path();
     let protection = protection_of_apps(path)?;
     let site = Site { data: data.clone(), control: path.to_owned(), volatile: config.volatile, protection };

@@ -15,10 +15,26 @@ use streamhub_engine::{AppId, Error, Fault, Unfit, filesystem};
 use crate::app_config::AppConfigError;
 use crate::secrets::SecretsError;
 
+pub use crate::kind::Kind;
+
 /// The result of an operation on a hub.
 pub type Result<T, E = HubError> = std::result::Result<T, E>;
 
 /// A failed operation on a hub.
+///
+/// Its text is for people and names no secret; [`kind`](Self::kind) is for programs and
+/// [`way_out`](Self::way_out) says what a person can do.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::Kind;
+///
+/// let error = hub.app(&"no-such-app".parse()?).unwrap_err();
+/// assert_eq!(error.kind(), Kind::NotFound);
+/// assert_eq!(error.to_string(), "no app is called \"no-such-app\"");
+/// assert_eq!(error.way_out(), "`streamhub app list` shows the names");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -197,6 +213,12 @@ pub enum HubError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The app was deleted here, and the copy that is to be adopted does not go on from what is in the trash.
+    #[error("the same app is in the trash as {name:?}, and this copy does not go on from there")]
+    InTrash {
+        /// The name that it had.
+        name: String,
+    },
     /// The app's directory is a mount of its own, which cannot be renamed.
     #[error("{}: it is a mount of its own, which cannot be moved away", dir.display())]
     OwnMount {
@@ -246,34 +268,6 @@ pub enum HubError {
     Closed,
 }
 
-/// What a caller does about a failure; the command line's exit code follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The operation failed.
-    Failed,
-    /// A source is missing.
-    SourceMissing,
-    /// A file that the caller named is no `SQLite` database.
-    NotADatabase,
-    /// What was to be made is already there.
-    Exists,
-    /// It could not be done in time, or the app is out of service; a later try may succeed.
-    Unavailable,
-    /// What was asked for does not exist.
-    NotFound,
-    /// What was asked for is not acceptable.
-    Invalid,
-    /// A quota is used up.
-    Quota,
-    /// The write may have happened or not.
-    Unknown,
-    /// Someone else holds the data directory.
-    InUse,
-    /// The configuration or the installation has to be mended by a person.
-    Configuration,
-}
-
 fn holder(pid: Option<i32>) -> String {
     pid.map_or_else(
         || "another process whose pid is not visible from here".to_owned(),
@@ -317,7 +311,7 @@ impl HubError {
             | Self::Plane(PlaneError::Sqlite(_))
             | Self::Closed => Kind::Failed,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
-            Self::Exists { .. } | Self::DirectoryThere { .. } => Kind::Exists,
+            Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
             Self::AmbiguousUser { .. }
             | Self::LastSuperadmin { .. }
             | Self::Invalid(_)
@@ -412,6 +406,7 @@ impl HubError {
             Self::DirectoryThere { .. } => {
                 "move it away, or adopt it with `streamhub app adopt` where it is a copy of an app".to_owned()
             }
+            Self::InTrash { name } => format!("`streamhub app undelete {name}` brings back what is in the trash"),
             Self::OwnMount { .. } => "copy it to where the other apps are and unmount it".to_owned(),
             Self::NotItsOwn { .. } => {
                 "put the app's own database back; `streamhub doctor` shows what is where".to_owned()

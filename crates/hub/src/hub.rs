@@ -26,6 +26,20 @@ use crate::report::SplitReport;
 use crate::upkeep::Upkeep;
 
 /// How a hub is opened. Every field has a default that serves.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use std::time::Duration;
+/// use streamhub::{Hub, HubConfig, Limits, LiveStreams, progress::Silent};
+///
+/// let mut config = HubConfig::new(dir.path().join("data"));
+/// # config.volatile = streamhub::Volatile::Permit;
+/// config.idle = Duration::from_secs(30);
+/// config.limits = Limits { connections: 2, ..Limits::default() };
+/// config.live_streams = LiveStreams::Keep;
+/// Hub::open(&config, &Silent)?.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct HubConfig {
     /// The data directory.
@@ -60,6 +74,16 @@ pub struct HubConfig {
 }
 
 /// How long what is kept for a way back is kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use streamhub::{HubConfig, Keep};
+///
+/// let mut config = HubConfig::new("data");
+/// config.keep = Keep { trash: Duration::from_hours(24), ..config.keep };
+/// assert_eq!(config.keep.pre_migrate, Duration::from_hours(7 * 24));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
     /// Deleted apps.
@@ -69,6 +93,30 @@ pub struct Keep {
 }
 
 /// What becomes of streams that were live when the process ended.
+///
+/// ```
+/// # let (dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::streams::{self, NewStream};
+/// use streamhub::{Hub, HubConfig, HubError, LiveStreams, progress::Silent};
+///
+/// let app = hub.app(&"news-24".parse()?)?;
+/// app.start_stream(NewStream::named("live/cam", streams::Kind::Rtmp))?;
+/// drop(app);
+/// hub.close()?;
+///
+/// let mut config = HubConfig::new(dir.path().join("data"));
+/// # config.volatile = streamhub::Volatile::Permit;
+/// config.live_streams = LiveStreams::Keep;
+/// let hub = Hub::open(&config, &Silent)?;
+/// let app = hub.app(&"news-24".parse()?)?;
+/// assert_eq!(app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?))?, 1);
+///
+/// // The media server says what it still serves; the others are ended.
+/// assert_eq!(app.reconcile_streams(vec![])?, ["live/cam"]);
+/// # drop(app);
+/// # hub.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveStreams {
     /// The media server is in this process, so they ended with it.
@@ -78,6 +126,16 @@ pub enum LiveStreams {
 }
 
 /// What becomes of directories that appear among the apps and that the registry does not know.
+/// They are looked for once, soon after the hub was opened.
+///
+/// ```
+/// use streamhub::{Appearing, HubConfig};
+///
+/// let mut config = HubConfig::new("data");
+/// assert_eq!(config.appearing, Appearing::Report);
+/// config.appearing = Appearing::AdoptSealed;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appearing {
     /// They are reported, and a person decides.
@@ -126,17 +184,19 @@ impl std::fmt::Debug for HubConfig {
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
-/// use streamhub::{Hub, HubConfig, HubError, NewApp, TenantId, progress::Silent, streams};
+/// use streamhub::streams::{self, NewStream};
+/// use streamhub::{Hub, HubConfig, HubError, NewApp, TenantId, progress::Silent};
 ///
 /// let mut config = HubConfig::new(dir.path().join("data"));
 /// # config.volatile = streamhub::Volatile::Permit;
 /// let hub = Hub::open(&config, &Silent)?;
 /// let id = "news-24".parse()?;
-/// hub.create(&NewApp::new(id, TenantId::platform()))?;
+/// hub.create(&NewApp::new("news-24".parse()?, TenantId::platform()))?;
 ///
-/// let app = hub.app(&"news-24".parse()?)?;
-/// let live = app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?))?;
-/// assert_eq!(live, 0);
+/// let app = hub.app(&id)?;
+/// app.start_stream(NewStream::named("live/cam", streams::Kind::Rtmp))?;
+/// assert_eq!(app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?))?, 1);
+/// app.end_stream("live/cam")?;
 /// drop(app);
 /// hub.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

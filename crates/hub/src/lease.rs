@@ -19,20 +19,23 @@ use crate::opener::{AppOpener, OpenApp};
 /// Closures get a transaction. One that writes may run more than once and together with others in one
 /// commit, so it must have no effects outside; it returns an error, or panics, and nothing of it remains.
 ///
-/// ```no_run
-/// # fn main() -> Result<(), streamhub::HubError> {
-/// # let hub: streamhub::Hub = unimplemented_hub();
-/// # fn unimplemented_hub() -> streamhub::Hub { std::process::exit(0) }
-/// use streamhub::{HubError, vods};
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::vods::{self, NewVod, VodFilter};
+/// use streamhub::{HubError, stats};
 ///
-/// let app = hub.app(&"news-24".parse().expect("a good name"))?;
-/// let (newest, ready) = app.read(|tx| {
-///     let newest = vods::list(tx, &vods::VodFilter::default())?;
-///     let ready = streamhub::stats::of(tx)?;
-///     Ok::<_, HubError>((newest, ready))
+/// let app = hub.app(&"news-24".parse()?)?;
+/// let number = app.registered().id;
+///
+/// // Durable when it returns.
+/// let vod = app.write(move |tx| Ok::<_, HubError>(vods::create(tx, &NewVod::named(number, "a.mp4"))?))?;
+///
+/// // One snapshot for both.
+/// let (listed, counted) = app.read(|tx| {
+///     Ok::<_, HubError>((vods::list(tx, &VodFilter::default())?, stats::of(tx)?))
 /// })?;
-/// # let _ = (newest, ready);
-/// # Ok(()) }
+/// assert_eq!((listed.data, counted.vods.recording), (vec![vod], 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -160,6 +163,35 @@ impl Lease {
 }
 
 /// What closures may fail with: any error that can also say what the hub has to say.
+/// [`HubError`] is one, and an enum of the embedder's own another:
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::streams::{self, NewStream};
+/// use streamhub::{HubError, StoreError};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum PublishError {
+///     #[error("enough cameras are live")]
+///     Enough,
+///     #[error(transparent)]
+///     Hub(#[from] HubError),
+/// }
+///
+/// impl From<StoreError> for PublishError {
+///     fn from(error: StoreError) -> Self {
+///         Self::Hub(error.into())
+///     }
+/// }
+///
+/// let app = hub.app(&"news-24".parse()?)?;
+/// app.start_stream(NewStream::named("live/cam", streams::Kind::Rtmp))?;
+/// let refused = app.read(|tx| {
+///     if streams::count_active(tx)? > 0 { Err(PublishError::Enough) } else { Ok(()) }
+/// });
+/// assert!(matches!(refused, Err(PublishError::Enough)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CallerError: From<HubError> + std::error::Error + Send + 'static {}
 
 impl<E: From<HubError> + std::error::Error + Send + 'static> CallerError for E {}

@@ -6,22 +6,40 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use streamhub_appstore::{Identity, Template, identity};
+use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, Refused};
 use streamhub_control::{TenantId, attention};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::{AppId, Database, Error, Unfit, durable, seal::Seal};
+use streamhub_engine::time::Moment;
+use streamhub_engine::{AppId, Database, durable, seal::Seal};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::opener::AppOpener;
+use crate::opener::{self, AppOpener};
 
 /// Attention: an app is being renamed to what the reference says.
 pub(crate) const RENAME: &str = "rename";
 
 /// An app that is to be made.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::{Kind, NewApp, TenantId};
+///
+/// let new = NewApp {
+///     display_name: Some("Radio".to_owned()),
+///     ..NewApp::new("radio-1".parse()?, TenantId::platform())
+/// };
+/// assert_eq!(hub.create(&new)?.name, "radio-1");
+/// assert_eq!(hub.create(&new).unwrap_err().kind(), Kind::Exists);
+///
+/// // Deleted, it lies in the trash for a while.
+/// hub.delete(&new.name)?;
+/// assert_eq!(hub.undelete(&new.name)?.name, "radio-1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct NewApp {
     /// Its name: 3 to 32 characters of `a-z`, `0-9` and `-`.
@@ -38,6 +56,16 @@ impl NewApp {
     /// An app with a name and an owner.
     pub fn new(name: AppId, tenant: TenantId) -> Self {
         Self { name, tenant, display_name: None, room_prefix: None }
+    }
+
+    pub(crate) fn row(&self, uuid: &str) -> apps::NewApp {
+        apps::NewApp {
+            name: self.name.clone(),
+            tenant: self.tenant.clone(),
+            display_name: self.display_name.clone(),
+            room_prefix: self.room_prefix.clone(),
+            uuid: uuid.to_owned(),
+        }
     }
 }
 
@@ -76,8 +104,7 @@ impl Hub {
             }
         };
         if let Err(error) = durable::move_new(&staged, place.dir()) {
-            discard(&staged);
-            self.write(move |db| apps::abort_creating(db, id))??;
+            self.take_back(id, &staged, &place);
             return Err(error.into());
         }
         self.write(move |db| apps::activate(db, id))??;
@@ -103,12 +130,13 @@ impl Hub {
     pub(crate) fn finish_delete(&self, app: &App, alone: &Exclusive<AppOpener>) -> Result<()> {
         let place = self.data().app(alone.id());
         let name = trash_name(app);
-        if place.exists()? {
+        let trash = place.trash()?;
+        // Where the app is in the trash already, what lies in its place is somebody else's.
+        if place.exists()? && !durable::exists(&trash.join(&name))? {
             // A database that cannot be sealed, because it is damaged, goes to the trash all the same.
-            if let Err(error) = self.seal_alone(alone) {
+            if let Err(error) = end_streams(&place, app).and_then(|()| self.seal_alone(alone)) {
                 tracing::warn!(app.id = %alone.id(), %error, "a deleted app is not sealed");
             }
-            let trash = place.trash()?;
             durable::create_dir(&trash)?;
             durable::rename_new(place.dir(), &trash.join(&name))?;
         }
@@ -129,6 +157,9 @@ impl Hub {
     pub fn undelete(&self, id: &AppId) -> Result<App> {
         let alone = self.alone(id)?;
         let place = self.data().app(id);
+        if place.exists()? && matches!(self.registered(id.as_str()), Err(HubError::UnknownApp { .. })) {
+            return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
+        }
         let name = id.clone();
         let app = self.write(move |db| apps::begin_undelete(db, &name))??;
         let number = app.id;
@@ -137,58 +168,71 @@ impl Hub {
             Some(trashed) => place.trash()?.join(&trashed.trash_name),
             None => place.trash()?.join(trash_name(&app)),
         };
-        if let Err(error) = durable::rename_new(&from, place.dir()) {
+        let back = durable::rename_new(&from, place.dir());
+        if let Err(error) = back.map_err(HubError::from).and_then(|()| end_streams(&place, &app)) {
             self.finish_delete(&app, &alone)?;
-            return Err(match error {
-                Error::Unfit { unfit: Unfit::Exists, path } => HubError::DirectoryThere { dir: path },
-                error => HubError::Engine(error),
-            });
+            return Err(error);
         }
         self.write(move |db| apps::finish_undelete(db, number))??;
-        drop(alone);
-        // Streams that were live when it was deleted are not.
-        self.app(id)?.reconcile_streams(Vec::new())?;
         self.registered(id.as_str())
     }
 
     /// Gives an app another name. Media servers and clients that know the old one have to be told.
     pub fn rename(&self, from: &AppId, to: &AppId) -> Result<App> {
+        let taken = || Refused::NameTaken { name: to.to_string() };
+        if from == to {
+            return Err(taken().into());
+        }
+        // In one order for everybody, so that no two wait for each other.
         let (first, second) = (self.alone(from.min(to))?, self.alone(from.max(to))?);
         let registered = self.registered(from.as_str())?;
         let place = self.data().app(to);
         if place.exists()? {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        let (number, name) = (registered.id, to.clone());
+        opener::judge_own(&self.data().app(from), &registered)?;
+        let (number, name, refused) = (registered.id, to.clone(), taken());
         self.write(move |db| {
-            if let Some(holder) = apps::by_name(db, name.as_str())? {
-                return Ok(Err(Refused::NameTaken { name: holder.name }));
+            if apps::by_name(db, name.as_str())?.is_some() {
+                return Ok(Err(refused.clone()));
             }
             attention::add(db, number, RENAME, name.as_str()).map(|_| Ok(()))
         })??;
-        self.finish_rename(&registered, from, to)?;
+        if let Err(error) = self.finish_rename(&registered, from, to, to) {
+            // Back again, by the same steps. What fails at that too is for the next start.
+            if let Err(error) = self.finish_rename(&registered, to, from, to) {
+                tracing::warn!(app.id = %from, %error, "a renaming is finished at the next start");
+            }
+            return Err(error);
+        }
         drop((first, second));
         self.registered(to.as_str())
     }
 
-    /// The steps of a renaming that follow its mark; each may be done already.
-    pub(crate) fn finish_rename(&self, app: &App, from: &AppId, to: &AppId) -> Result<()> {
+    /// The steps of a renaming that follow its mark, which names `marked`; each may be done already.
+    pub(crate) fn finish_rename(&self, app: &App, from: &AppId, to: &AppId, marked: &AppId) -> Result<()> {
         let (old, new) = (self.data().app(from), self.data().app(to));
         if old.exists()? && !new.exists()? {
             durable::rename_new(old.dir(), new.dir())?;
         }
-        Seal::remove(new.dir())?;
         let path = new.db();
-        let db = Database::write(&path)?;
-        identity::set_name(&db, to.as_str()).of(&path)?;
-        db.checkpoint()?;
-        db.close()?;
-        let (number, from, to) = (app.id, from.clone(), to.clone());
+        let found = Identity::read(&Database::inspect(&path)?)?;
+        if app.uuid.as_ref() != Some(&found.uuid) {
+            return Err(HubError::DirectoryThere { dir: new.dir().to_owned() });
+        }
+        if found.name != to.as_str() {
+            Seal::remove(new.dir())?;
+            let db = Database::write(&path)?;
+            identity::set_name(&db, to.as_str()).of(&path)?;
+            db.checkpoint()?;
+            db.close()?;
+        }
+        let (number, to, marked) = (app.id, to.clone(), marked.clone());
         self.write(move |db| {
-            if let (Err(refused), true) = (apps::rename(db, number, &to)?, from != to) {
+            if let Err(refused) = apps::rename(db, number, &to)? {
                 return Ok(Err(refused));
             }
-            attention::remove(db, number, RENAME, to.as_str()).map(|_| Ok(()))
+            attention::remove(db, number, RENAME, marked.as_str()).map(|_| Ok(()))
         })??;
         Ok(())
     }
@@ -206,14 +250,24 @@ impl Hub {
     }
 
     pub(crate) fn register(&self, new: &NewApp, uuid: &str) -> Result<i64> {
-        let row = apps::NewApp {
-            name: new.name.clone(),
-            tenant: new.tenant.clone(),
-            display_name: new.display_name.clone(),
-            room_prefix: new.room_prefix.clone(),
-            uuid: uuid.to_owned(),
-        };
+        let row = new.row(uuid);
         Ok(self.write(move |db| apps::insert_creating(db, &row))??)
+    }
+
+    /// Takes back a registration whose directory did not get into place for certain. What fails at that is
+    /// for the next start, which goes by where the directory is.
+    pub(crate) fn take_back(&self, registered: i64, staged: &Path, place: &AppPlace) {
+        let out_of_place = durable::exists(staged).and_then(|is_staged| {
+            // The renaming may have succeeded, and only its sync not.
+            if is_staged { Ok(()) } else { durable::rename_new(place.dir(), staged) }
+        });
+        let undone = out_of_place
+            .map_err(HubError::from)
+            .and_then(|()| Ok(self.write(move |db| apps::abort_creating(db, registered))??));
+        if let Err(error) = undone {
+            tracing::warn!(app.id = %place.id(), %error, "a registration is settled at the next start");
+        }
+        discard(staged);
     }
 
     fn template(&self) -> Result<&Mutex<Template>> {
@@ -227,9 +281,29 @@ impl Hub {
     }
 }
 
-/// Where a deleted app's directory is, in the trash.
+/// Where a deleted app's directory is, in the trash. An app that was moved away and came back has another
+/// number, so that it finds room beside what was deleted before.
 pub(crate) fn trash_name(app: &App) -> String {
-    format!("{}-{}", app.name, app.uuid.as_deref().unwrap_or("without-uuid"))
+    format!("{}-{}-{}", app.name, app.uuid.as_deref().unwrap_or("without-uuid"), app.id)
+}
+
+/// Ends the streams of an app that is out of service. A database that is not its own is refused.
+fn end_streams(place: &AppPlace, app: &App) -> Result<()> {
+    opener::judge_own(place, app)?;
+    let path = place.db();
+    let inspected = Database::inspect(&path)?;
+    if streams::count_active(&WriteTx::within(&inspected))? == 0 {
+        return Ok(());
+    }
+    drop(inspected);
+    Seal::remove(place.dir())?;
+    let db = Database::write(&path)?;
+    let tx = db.unchecked_transaction().of(&path)?;
+    streams::end_stale(&mut WriteTx::within(&tx), |_| false, &Moment::now())?;
+    tx.commit().of(&path)?;
+    db.checkpoint()?;
+    db.close()?;
+    Ok(())
 }
 
 /// Removes what was staged; the next start does where this fails.

@@ -13,6 +13,15 @@ use crate::progress::Progress;
 use crate::status::bytes;
 
 /// How an app's database is.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// let health = hub.health(&"news-24".parse()?)?;
+/// assert_eq!(health.path, "apps/news-24/app.db");
+/// let streams = health.tables.iter().find(|table| table.name == "streams");
+/// assert_eq!(streams.map(|table| table.rows), Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
@@ -44,6 +53,14 @@ pub struct TableHealth {
 }
 
 /// What an optimisation did.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// let done = hub.optimize(&"news-24".parse()?, &streamhub::progress::Silent)?;
+/// assert_eq!(done.steps.first(), Some(&"PRAGMA optimize"));
+/// assert_eq!(done.after.wal_size_bytes, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Optimized {

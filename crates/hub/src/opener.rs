@@ -160,6 +160,7 @@ impl AppOpener {
         }
         let mut db = Database::write(&path)?;
         if version < SCHEMA.latest() {
+            seal::Seal::remove(place.dir())?;
             SCHEMA.migrate(&mut db, From::Ours, |_| Ok::<_, Error>(()))?;
         }
         refuse_another(&Identity::read(&db)?, registered, place)?;
@@ -218,6 +219,20 @@ fn durability(place: &AppPlace) -> Durability {
             Durability::Full
         }
     }
+}
+
+/// What the database in an app's place says of itself, where it is the one that the registry points at.
+/// Nobody may have it open. Changes nothing.
+pub(crate) fn judge_own(place: &AppPlace, registered: &App) -> Result<Identity, HubError> {
+    let path = place.db();
+    let standing = SCHEMA.standing(judge::stamp_of_source(&path)?, &path)?;
+    if matches!(standing, Standing::Unmarked { .. }) {
+        let detail = "it carries no identity".to_owned();
+        return Err(HubError::NotItsOwn { path, detail });
+    }
+    let found = Identity::read(&Database::inspect(&path)?)?;
+    refuse_another(&found, registered, place)?;
+    Ok(found)
 }
 
 /// Refuses a database that is not the one that the registry points at.

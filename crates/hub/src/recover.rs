@@ -18,16 +18,9 @@ impl Hub {
     /// Finishes or takes back every step in an app's life that the registry shows as begun. An app for
     /// which that fails stays out of service, and is tried again at the next start.
     pub(crate) fn finish_steps(&self) -> Result<()> {
-        let renamed = self.read(|db| {
-            let rows = attention::list(db)?;
-            rows.into_iter()
-                .filter(|row| row.kind == RENAME)
-                .map(|row| Ok((apps::by_id(db, row.app_id)?, row.reference)))
-                .collect::<streamhub_control::SqlResult<Vec<_>>>()
-        })?;
-        for (app, to) in renamed {
-            let Some(app) = app else { continue };
-            Self::report(&app.name, self.resume_rename(&app, &to));
+        for marked in self.read(attention::list)?.into_iter().filter(|row| row.kind == RENAME) {
+            let Some(app) = self.read(|db| apps::by_id(db, marked.app_id))? else { continue };
+            Self::report(&app.name, self.resume_rename(&app, &marked.reference));
         }
         for app in self.read(apps::unfinished)? {
             let Ok(id) = app.name.parse::<AppId>() else { continue };
@@ -60,6 +53,10 @@ impl Hub {
             self.write(move |db| apps::abort_creating(db, number))??;
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
+        // One that appeared here is made this installation's own in its place.
+        if found.installation != self.shared.installation {
+            self.rewrite_identity(place.dir(), &found, &app.tenant_id)?;
+        }
         let generation = found.generation;
         Ok(self.write(move |db| {
             // An adopted app brings its generation along.
@@ -68,9 +65,15 @@ impl Hub {
         })??)
     }
 
+    /// A renaming whose directory was not moved, and cannot be any more, never was.
     fn resume_rename(&self, app: &App, to: &str) -> Result<()> {
         let (Ok(from), Ok(to)) = (app.name.parse::<AppId>(), to.parse::<AppId>()) else { return Ok(()) };
-        self.finish_rename(app, &from, &to)
+        let taken = self.data().app(&to).exists()? || self.registered(to.as_str()).is_ok();
+        if taken && self.data().app(&from).exists()? {
+            let number = app.id;
+            return self.write(move |db| attention::remove(db, number, RENAME, to.as_str()).map(drop));
+        }
+        self.finish_rename(app, &from, &to, &to)
     }
 
     /// Opens each app that asks for attention and does what it asks for: streams that ended with the
@@ -90,7 +93,10 @@ impl Hub {
     }
 
     fn attend_to(&self, id: &AppId, number: i64) -> Result<()> {
-        let rows = self.read(move |db| attention::of_app(db, number))?;
+        let opened_at = self.shared.upkeep.opened_at();
+        let mut rows = self.read(move |db| attention::of_app(db, number))?;
+        // What was asked for since is of this process, and its work may still be under way.
+        rows.retain(|row| !row.since.parse().is_ok_and(|since: Moment| since >= opened_at));
         let of_kind = |kind: &str| -> Vec<String> {
             rows.iter().filter(|row| row.kind == kind).map(|row| row.reference.clone()).collect()
         };

@@ -9,19 +9,19 @@ use streamhub_engine::{AppId, Database, Unopened};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::opener::AppOpener;
+use crate::opener::{self, AppOpener};
 
 impl Hub {
     /// Seals an app: waits for its users, writes everything into its database file, makes that durable and
     /// writes `app.seal` beside it. From then on the directory can be copied, until the next write breaks
     /// the seal.
     pub fn seal(&self, id: &AppId) -> Result<Seal> {
-        self.registered(id.as_str())?;
         let alone = self.alone(id)?;
+        opener::judge_own(&self.data().app(id), &self.registered(id.as_str())?)?;
         self.seal_alone(&alone)
     }
 
-    /// Seals an app that nobody else uses.
+    /// Seals an app that nobody else uses, and whose database was judged to be its own.
     pub(crate) fn seal_alone(&self, alone: &Exclusive<AppOpener>) -> Result<Seal> {
         let place = self.data().app(alone.id());
         let path = place.db();

@@ -174,6 +174,24 @@ fn what_a_process_left_behind_is_settled_at_the_next_start() {
 }
 
 #[test]
+fn what_this_process_has_under_way_is_not_settled_as_left_behind() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    let app = created(&hub, "news-24").id;
+    hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
+    // Reserved, and its row is about to be written.
+    hub.write(move |db| streamhub_control::attention::reserve_stream(db, app, "soon")).unwrap().unwrap();
+    let asked = |hub: &Hub| {
+        let rows = hub.read(move |db| streamhub_control::attention::of_app(db, app)).unwrap();
+        rows.into_iter().map(|row| row.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&hub), ["outbox", "stream", "stream"]);
+    hub.attend().unwrap();
+    assert_eq!(asked(&hub), ["outbox", "stream", "stream"]);
+    hub.close().unwrap();
+}
+
+#[test]
 fn an_app_whose_directory_is_gone_is_an_error_and_never_made_again() {
     let site = Site::new();
     let hub = site.hub("a");

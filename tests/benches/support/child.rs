@@ -10,7 +10,7 @@ use streamhub_tests::process::run_within;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs this program again with these arguments and returns the JSON that it prints.
-pub fn run(descriptors: u32, args: &[&str]) -> Value {
+pub(crate) fn run(descriptors: u32, args: &[&str]) -> Value {
     let program = std::env::current_exe().expect("the path of the running program");
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &descriptors.to_string()]).arg(program).args(args);
@@ -20,28 +20,28 @@ pub fn run(descriptors: u32, args: &[&str]) -> Value {
 }
 
 /// A number in it.
-pub fn number(told: &Value, name: &str) -> f64 {
+pub(crate) fn number(told: &Value, name: &str) -> f64 {
     told[name].as_f64().unwrap_or_else(|| panic!("{name} in {told}"))
 }
 
 /// KiB that this process has in memory of its own.
-pub fn private_memory() -> f64 {
+pub(crate) fn private_memory() -> f64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("a /proc");
     kib(&rollup, "Private_Dirty:") + kib(&rollup, "Private_Clean:")
 }
 
 /// KiB that this process had in memory at most, everything counted.
-pub fn peak_memory() -> f64 {
+pub(crate) fn peak_memory() -> f64 {
     kib(&fs::read_to_string("/proc/self/status").expect("a /proc"), "VmHWM:")
 }
 
 /// Threads of this process.
-pub fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     entries("/proc/self/task")
 }
 
 /// Open file descriptors of this process, without the one that this takes.
-pub fn descriptors() -> usize {
+pub(crate) fn descriptors() -> usize {
     entries("/proc/self/fd") - 1
 }
 

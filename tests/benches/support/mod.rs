@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "the baseline is plain rusqlite")]
 
-pub mod child;
-pub mod population;
+pub(crate) mod child;
+pub(crate) mod population;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use streamhub::streams::{self, Kind, NewStream};
 use streamhub::{AppId, Cost, Hub, HubConfig, HubError, NewApp, TenantId};
 
 /// A hub in a directory that need not be there yet, with room for whatever a bench opens.
-pub fn hub(dir: &Path) -> Hub {
+pub(crate) fn hub(dir: &Path) -> Hub {
     let mut config = HubConfig::new(dir.join("data"));
     config.budget = Cost::UNLIMITED;
     // Nothing is to be closed, or to rest, while it is measured.
@@ -24,24 +24,24 @@ pub fn hub(dir: &Path) -> Hub {
 }
 
 /// The name of one of many apps; all are equally long.
-pub fn app_id(number: usize) -> AppId {
+pub(crate) fn app_id(number: usize) -> AppId {
     format!("app-{number:06}").parse().expect("an app's name")
 }
 
 /// Makes an app.
-pub fn create(hub: &Hub, number: usize) -> AppId {
+pub(crate) fn create(hub: &Hub, number: usize) -> AppId {
     let id = app_id(number);
     hub.create(&NewApp::new(id.clone(), TenantId::platform())).expect("a new app");
     id
 }
 
 /// The name of one of an app's streams.
-pub fn stream_id(number: usize) -> String {
+pub(crate) fn stream_id(number: usize) -> String {
     format!("live/stream-{number:06}")
 }
 
 /// A stream as media servers begin them.
-pub fn new_stream(number: usize) -> NewStream {
+pub(crate) fn new_stream(number: usize) -> NewStream {
     NewStream {
         app_id: 1,
         stream_id: stream_id(number),
@@ -52,7 +52,7 @@ pub fn new_stream(number: usize) -> NewStream {
 }
 
 /// Gives an app so many streams, of which one in ten is live.
-pub fn fill(hub: &Hub, id: &AppId, rows: usize) {
+pub(crate) fn fill(hub: &Hub, id: &AppId, rows: usize) {
     let app = hub.app(id).expect("a lease");
     app.write(move |tx| -> Result<(), HubError> {
         for number in 0..rows {
@@ -68,10 +68,9 @@ pub fn fill(hub: &Hub, id: &AppId, rows: usize) {
 }
 
 /// A plain connection with the pragmas and settings that StreamHub's own have.
-pub fn plain(path: &Path) -> Connection {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+pub(crate) fn plain(path: &Path) -> Connection {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let db = Connection::open_with_flags(path, flags).expect("a database");
     settle(&db).expect("pragmas");
     db

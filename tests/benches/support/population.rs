@@ -15,7 +15,7 @@ use super::{app_id, create, fill, hub, plain};
 const FIRST: usize = 1;
 
 /// Makes a data directory with apps numbered from 1 on. `is_opened` says which of them will be opened.
-pub fn populate(dir: &Path, apps: usize, is_opened: impl Fn(usize) -> bool) {
+pub(crate) fn populate(dir: &Path, apps: usize, is_opened: impl Fn(usize) -> bool) {
     let hub = hub(dir);
     let model = create(&hub, 0);
     fill(&hub, &model, 20);

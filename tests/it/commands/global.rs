@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use streamhub_tests::command::Streamhub;
-use streamhub_tests::files::scratch;
+use streamhub_tests::files::{scratch, tree_changes};
 use streamhub_tests::legacy::Tree;
 
 use super::Place;
@@ -19,8 +19,39 @@ const COMMANDS: &[&[&str]] = &[
     &["app"],
     &["app", "list"],
     &["app", "show"],
+    &["app", "create"],
+    &["app", "rename"],
+    &["app", "delete"],
+    &["app", "undelete"],
+    &["app", "health"],
+    &["app", "optimize"],
+    &["app", "seal"],
+    &["app", "adopt"],
+    &["tenant"],
+    &["tenant", "list"],
+    &["tenant", "create"],
+    &["tenant", "show"],
+    &["tenant", "quota"],
+    &["tenant", "usage"],
+    &["tenant", "member"],
+    &["tenant", "member", "list"],
+    &["tenant", "member", "add"],
+    &["tenant", "member", "remove"],
     &["user"],
+    &["user", "list"],
+    &["user", "create"],
+    &["user", "delete"],
+    &["user", "status"],
     &["user", "reset-password"],
+    &["token"],
+    &["token", "list"],
+    &["token", "create"],
+    &["token", "revoke"],
+    &["node"],
+    &["node", "list"],
+    &["node", "create"],
+    &["node", "status"],
+    &["node", "delete"],
     &["config"],
     &["config", "show"],
     &["config", "check"],
@@ -52,7 +83,14 @@ fn what_cannot_be_understood_exits_2() {
         &["app"],
         &["app", "show"],
         &["app", "no-such-verb"],
+        &["app", "create"],
+        &["app", "create", "demo", "--tenant", "../x"],
+        &["app", "rename", "demo"],
+        &["app", "adopt"],
+        &["tenant", "member"],
         &["user", "reset-password"],
+        &["user", "create", "no address"],
+        &["user", "status", "a@example.org", "asleep"],
         &["serve", "--listen", "nowhere"],
         &["migrate", "--recover", "../x"],
         &["migrate", "--recover", "demo", "--cleanup"],
@@ -108,31 +146,117 @@ fn the_data_directory_is_found_in_the_documented_order() {
     }
 }
 
+/// What needs an installation and makes none.
+const NEED_ONE: &[&[&str]] = &[
+    &["app", "list"],
+    &["app", "show", "demo"],
+    &["app", "rename", "demo", "other"],
+    &["app", "delete", "demo"],
+    &["app", "undelete", "demo"],
+    &["app", "health", "demo"],
+    &["app", "optimize", "demo"],
+    &["app", "seal", "demo"],
+    &["app", "adopt", "/some/where"],
+    &["tenant", "list"],
+    &["tenant", "show", "acme"],
+    &["tenant", "quota", "acme"],
+    &["tenant", "quota", "acme", "--max-apps", "1"],
+    &["tenant", "usage", "acme"],
+    &["tenant", "member", "list", "acme"],
+    &["tenant", "member", "add", "acme", "a@example.org"],
+    &["tenant", "member", "remove", "acme", "a@example.org"],
+    &["user", "list"],
+    &["user", "delete", "a@example.org"],
+    &["user", "status", "a@example.org", "disabled"],
+    &["user", "reset-password", "a@example.org"],
+    &["token", "list"],
+    &["token", "revoke", "1"],
+    &["node", "list"],
+    &["node", "status", "edge-1", "active"],
+    &["node", "delete", "edge-1"],
+];
+
 #[test]
 fn only_some_commands_make_a_data_directory() {
-    for line in [
-        &["status"][..],
-        &["doctor"],
-        &["app", "list"],
-        &["app", "show", "demo"],
-        &["user", "reset-password", "a@example.org"],
-        &["config", "check"],
-    ] {
+    for line in NEED_ONE.iter().chain(&[&["status"][..], &["doctor"], &["config", "check"]]) {
         let place = Place::missing();
-        let refused = place.streamhub().run(line).expect(5);
+        let refused = place.streamhub().run(*line).expect(5);
         assert!(!place.dir.exists(), "{line:?} made it");
         let text = refused.stderr();
         assert!(text.contains("data-dir") && text.contains("way out:"), "{line:?}: {text}");
     }
     // An empty directory is no installation, and stays empty.
-    for line in [&["app", "list"][..], &["app", "show", "demo"], &["user", "reset-password", "a@example.org"]]
-    {
+    for line in NEED_ONE {
         let place = Place::missing();
         fs::create_dir(&place.dir).expect("a directory");
-        let _ = place.streamhub().run(line).expect(5);
+        let _ = place.streamhub().run(*line).expect(5);
         assert_eq!(fs::read_dir(&place.dir).expect("the directory").count(), 0, "{line:?}");
     }
     let _ = Place::missing().streamhub().run(["config", "show"]).expect(0);
+    for line in [
+        &["app", "create", "demo"][..],
+        &["tenant", "create", "acme"],
+        &["user", "create", "a@example.org"],
+        &["token", "create", "ci"],
+        &["node", "create", "edge-1"],
+    ] {
+        let place = Place::missing();
+        let _ = place.streamhub().run(line).expect(0);
+        let _ = place.streamhub().run(["doctor"]).expect(0);
+    }
+}
+
+#[test]
+fn lists_are_read_beside_a_running_server_and_changes_are_not_made() {
+    let place = Place::ours();
+    let server = place.streamhub().serve();
+    server.wait_until_ready();
+    for line in [
+        &["app", "list"][..],
+        &["app", "show", "demo"],
+        &["tenant", "list"],
+        &["tenant", "show", "platform"],
+        &["tenant", "quota", "platform"],
+        &["tenant", "usage", "platform"],
+        &["tenant", "member", "list", "platform"],
+        &["user", "list"],
+        &["token", "list"],
+        &["node", "list"],
+    ] {
+        let _ = place.streamhub().run(line).expect(0);
+    }
+    let before = place.digest_of_apps();
+    let pid = server.pid().to_string();
+    for line in [
+        &["app", "create", "other"][..],
+        &["app", "rename", "demo", "other"],
+        &["app", "delete", "demo"],
+        &["app", "undelete", "demo"],
+        &["app", "health", "demo"],
+        &["app", "optimize", "demo"],
+        &["app", "seal", "demo"],
+        &["app", "adopt", "/some/where"],
+        &["tenant", "create", "acme"],
+        &["tenant", "quota", "platform", "--max-apps", "1"],
+        &["tenant", "member", "add", "platform", "a@example.org"],
+        &["tenant", "member", "remove", "platform", "a@example.org"],
+        &["user", "create", "a@example.org"],
+        &["user", "delete", "a@example.org"],
+        &["user", "status", "a@example.org", "active"],
+        &["token", "create", "ci"],
+        &["token", "revoke", "1"],
+        &["node", "create", "edge-1"],
+        &["node", "status", "edge-1", "active"],
+        &["node", "delete", "edge-1"],
+    ] {
+        let refused = place.streamhub().run(line).expect(75);
+        let text = refused.stderr();
+        assert!(text.contains(&pid) && text.contains("way out:"), "{line:?}: {text}");
+        assert!(refused.stdout().is_empty(), "{line:?} printed {}", refused.stdout());
+    }
+    assert_eq!(tree_changes(&before, &place.digest_of_apps()), [""; 0]);
+    assert_eq!(place.streamhub().run(["user", "list", "--json"]).expect(0).json()["total"], 0);
+    assert!(server.stop().success());
 }
 
 #[test]

@@ -6,9 +6,12 @@ mod config;
 mod doctor;
 mod global;
 mod migrate;
+mod node;
 mod refusals;
 mod serve;
 mod status;
+mod tenant;
+mod token;
 mod user;
 
 use std::collections::BTreeMap;
@@ -58,6 +61,13 @@ impl Place {
         place
     }
 
+    /// A new installation with one app.
+    fn with_app(name: &str) -> Self {
+        let place = Self::new();
+        let _ = place.streamhub().run(["app", "create", name]).expect(0);
+        place
+    }
+
     fn streamhub(&self) -> Streamhub {
         Streamhub::new(&self.dir)
     }
@@ -81,4 +91,18 @@ impl Place {
         before.remove("streamhub.lock");
         tree_changes(&before, &tree_digest_except(&self.dir, |path| path == "streamhub.lock"))
     }
+}
+
+/// Demands that a command is refused with this code, that standard error has these words, and that nothing is
+/// printed or changed.
+#[track_caller]
+fn refused(place: &Place, line: &[&str], code: i32, words: &[&str]) {
+    let before = place.digest();
+    let output = place.streamhub().run(line).expect(code);
+    for word in words {
+        assert!(output.stderr().contains(word), "{word:?} is not said of {line:?}: {}", output.stderr());
+    }
+    assert!(output.stdout().is_empty(), "{line:?} printed {}", output.stdout());
+    let changes = place.changes(&before);
+    assert!(changes.is_empty(), "{line:?} changed {changes:?}");
 }

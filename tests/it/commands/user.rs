@@ -1,4 +1,4 @@
-//! `user reset-password`: a new password, once on standard output, and the end of all sessions.
+//! `user`: people, their passwords, once on standard output, and the end of their sessions.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use streamhub_tests::legacy::Tree;
 use streamhub_tests::readonly;
 
-use super::Place;
+use super::{Place, refused};
 
 fn users() -> Tree {
     let user = |id: &str, email: &str| {
@@ -38,10 +38,10 @@ fn text(place: &Place, sql: &str) -> Option<String> {
     readonly::open(&place.path("data/streamhub.db")).query_row(sql, [], |row| row.get(0)).expect(sql)
 }
 
-fn from_stdin(place: &Place, input: &[u8]) -> Output {
+fn from_stdin(place: &Place, verb: &str, input: &[u8]) -> Output {
     let mut child = place
         .streamhub()
-        .command(["user", "reset-password", "anna@example.org", "--password-stdin"])
+        .command(["user", verb, "anna@example.org", "--password-stdin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -76,7 +76,7 @@ fn a_chosen_password_is_read_from_standard_input() {
     let place = Place::taken_over(&users());
     let hash = || text(&place, "SELECT password_hash FROM users WHERE id = 'usr_1'");
     for bad in [&b""[..], b"short\n", b"\xff\xfe is not UTF-8\n"] {
-        let refused = from_stdin(&place, bad);
+        let refused = from_stdin(&place, "reset-password", bad);
         assert_eq!(refused.status.code(), Some(1));
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(words.contains("standard input") && words.contains("way out:"), "{words}");
@@ -86,7 +86,7 @@ fn a_chosen_password_is_read_from_standard_input() {
     for good in
         [&b"correct horse battery\n"[..], b"correct horse battery\r\nsecond line\n", b"correct horse battery"]
     {
-        let done = from_stdin(&place, good);
+        let done = from_stdin(&place, "reset-password", good);
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
         assert!(done.stdout.is_empty(), "what the caller chose is not repeated");
         hashes.push(hash().expect("a hash"));
@@ -124,4 +124,65 @@ fn an_app_that_waits_for_its_take_over_is_no_obstacle() {
     let _ = place.streamhub().run(["migrate"]).expect(0);
     let _ = place.streamhub().run(["user", "reset-password", "anna@example.org"]).expect(0);
     assert_eq!(text(&place, "SELECT split_state FROM apps WHERE name = 'gone'").as_deref(), Some("missing"));
+}
+
+#[test]
+fn a_user_is_made_with_a_random_or_a_chosen_password() {
+    let place = Place::missing();
+    let made = place.streamhub().run(["user", "create", "anna@example.org", "--superadmin"]).expect(0);
+    let password = made.stdout().trim();
+    assert_eq!((password.len(), made.stdout().lines().count()), (24, 1), "{}", made.stdout());
+    assert!(!made.stderr().contains(password) && made.stderr().contains("anna@example.org"));
+    let line = ["user", "create", "bert@example.org", "--name", "Bert", "--json"];
+    let made = place.streamhub().run(line).expect(0).json();
+    for (key, value) in [("email", "bert@example.org"), ("name", "Bert"), ("status", "active")] {
+        assert_eq!(made[key], value);
+    }
+    assert_eq!((&made["isSuperadmin"], made["password"].as_str().map(str::len)), (&false.into(), Some(24)));
+    let list = place.streamhub().run(["user", "list", "--json"]).expect(0);
+    assert!(!list.stdout().contains("argon2"));
+    assert_eq!(list.json()["total"], 2);
+    refused(&place, &["user", "create", "ANNA@example.org"], 6, &["ANNA@example.org", "user list"]);
+
+    let place = Place::missing();
+    let short = from_stdin(&place, "create", b"short\n");
+    assert_eq!(short.status.code(), Some(1));
+    assert!(!place.dir.exists(), "a refusal made the data directory");
+    let made = from_stdin(&place, "create", b"correct horse battery\n");
+    assert_eq!((made.status.code(), &*made.stdout), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_user_is_disabled_and_removed_by_address_or_key() {
+    let place = Place::taken_over(&users());
+    let disabled =
+        place.streamhub().run(["user", "status", "anna@EXAMPLE.org", "disabled", "--json"]).expect(0);
+    assert_eq!(disabled.json()["status"], "disabled");
+    assert!(text(&place, "SELECT revoked_at FROM sessions WHERE id = 'ses_1'").is_some());
+    for verb in
+        [&["user", "status", "twin@example.org", "active"][..], &["user", "delete", "twin@example.org"]]
+    {
+        refused(&place, verb, 1, &["several users", "way out:"]);
+    }
+    let gone = place.streamhub().run(["user", "delete", "usr_2", "--json"]).expect(0).json();
+    assert_eq!(gone, serde_json::json!({"deleted": true, "id": "usr_2", "email": "twin@example.org"}));
+    let _ = place.streamhub().run(["user", "delete", "twin@example.org"]).expect(0);
+    refused(&place, &["user", "delete", "twin@example.org"], 1, &["no user", "twin@example.org"]);
+    refused(&place, &["user", "status", "nobody", "active"], 1, &["no user", "nobody"]);
+}
+
+#[test]
+fn the_last_superadmin_cannot_be_shut_out() {
+    let place = Place::missing();
+    let _ = place.streamhub().run(["user", "create", "anna@example.org", "--superadmin"]).expect(0);
+    let lines =
+        [&["user", "delete", "anna@example.org"][..], &["user", "status", "anna@example.org", "disabled"]];
+    for line in lines {
+        refused(&place, line, 1, &["anna@example.org", "only superadmin", "user create"]);
+    }
+    let _ = place.streamhub().run(["user", "create", "bert@example.org", "--superadmin"]).expect(0);
+    let _ = place.streamhub().run(["user", "delete", "anna@example.org"]).expect(0);
+    let server = place.streamhub().serve();
+    server.wait_until_ready();
+    assert!(!server.stderr().contains("set-up token"), "{}", server.stderr());
 }

@@ -2,6 +2,8 @@
 //! moments; prints the totals. `torture [KILLS]`, by default 2,000 kills. For `scripts/torture.sh`.
 //!
 //! `torture live [SEEDS]` does the same to engine's writer, with so many scripts of writes, by default 20.
+//!
+//! `torture life [STRIDE]` does the same to each step in an app's life, at each operation or each so many.
 
 #![allow(clippy::print_stdout, reason = "this program prints its totals")]
 
@@ -9,19 +11,20 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use streamhub_tests::files::copy_tree;
+use streamhub_tests::life::{STEPS, Step};
 use streamhub_tests::live;
 use streamhub_tests::skip::workspace;
 use streamhub_tests::sweep::{Sweep, Totals, Trouble};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
-    let is_live = arguments.next_if_eq("live").is_some();
+    let what = arguments.next_if(|word| ["live", "life"].contains(&word.as_str()));
     let count = arguments.next().map(|text| text.parse().expect("a number"));
     let mut report = Report::default();
-    if is_live {
-        writer(count.unwrap_or(20), &mut report);
-    } else {
-        take_over(count.unwrap_or(2_000), &mut report);
+    match what.as_deref() {
+        Some("live") => writer(count.unwrap_or(20), &mut report),
+        Some(_) => steps(count.unwrap_or(1), &mut report),
+        None => take_over(count.unwrap_or(2_000), &mut report),
     }
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -45,6 +48,16 @@ fn writer(seeds: usize, report: &mut Report) {
         println!("the writer, seed {seed}: {points} points");
         for trouble in Trouble::ALL {
             report.add(&trouble.to_string(), &live::sweep(points, seed, trouble));
+        }
+    }
+}
+
+fn steps(stride: usize, report: &mut Report) {
+    for verb in STEPS {
+        let step = Step::new(verb).expect("a C compiler");
+        println!("{verb}: {} points", step.points());
+        for trouble in Trouble::ALL {
+            report.add(&trouble.to_string(), &step.sweep(trouble, 1, stride));
         }
     }
 }

@@ -5,8 +5,11 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod node;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod tenant;
+pub(crate) mod token;
 pub(crate) mod user;
 
 use crate::args::{Cli, Command};
@@ -20,8 +23,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::Migrate(args) => migrate::run(args, global),
         Command::Status(args) => status::run(&args, global),
         Command::Doctor(args) => doctor::run(&args, global),
-        Command::App(command) => app::run(&command, global),
+        Command::App(command) => app::run(command, global),
+        Command::Tenant(command) => tenant::run(command, global),
         Command::User(command) => user::run(command, global),
+        Command::Token(command) => token::run(command, global),
+        Command::Node(command) => node::run(command, global),
         Command::Config(command) => config::run(&command, global),
         Command::Completions(args) => completions::run(&args),
     }

@@ -1,23 +1,71 @@
 //! `streamhub user`: people and their passwords.
 
-use std::io::{BufRead, Read};
-
 use clap::Subcommand;
 use serde::Serialize;
-use streamhub::Hub;
-use streamhub::password::Password;
-use streamhub::progress::Silent;
+use streamhub::email::Email;
 use streamhub::settings::Overrides;
+use streamhub::users::{NewUser, User, UserStatus};
 
 use crate::args::Global;
-use crate::context::Context;
-use crate::exit::{Code, Refusal};
+use crate::context::{Context, Missing};
+use crate::exit::Code;
 use crate::output;
+use crate::password::NewPassword;
+use crate::table::{List, Row, or_dash};
 
 /// Manage users.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  streamhub user reset-password anna@example.org")]
+#[command(
+    after_help = "Examples:\n  streamhub user create anna@example.org --superadmin\n  streamhub user reset-password anna@example.org"
+)]
 pub(crate) enum Command {
+    /// List all users
+    ///
+    /// Works beside a running server and changes nothing.
+    #[command(
+        after_help = "Examples:\n  streamhub user list --data-dir /srv/media\n  streamhub user list --json | jq -r '.data[].email'"
+    )]
+    List,
+    /// Make a user
+    ///
+    /// Without --password-stdin a random password is made and printed once, on standard output. A data
+    /// directory that is not there is made.
+    #[command(
+        after_help = "Examples:\n  streamhub user create anna@example.org --superadmin --data-dir /srv/media\n  pass show bert | streamhub user create bert@example.org --name Bert --password-stdin"
+    )]
+    Create {
+        /// The address to log in with
+        email: Email,
+        /// A name for people
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Open every tenant to this user
+        #[arg(long)]
+        superadmin: bool,
+        /// Read the password from standard input, one line
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Remove a user with all memberships and sessions
+    ///
+    /// The last superadmin who can log in is not removed.
+    #[command(after_help = "Example:\n  streamhub user delete anna@example.org --data-dir /srv/media")]
+    Delete {
+        /// The user's address or key; an address's case does not count
+        user: String,
+    },
+    /// Let a user log in or not; who is disabled has no session any more
+    ///
+    /// The last superadmin who can log in is not disabled.
+    #[command(
+        after_help = "Example:\n  streamhub user status anna@example.org disabled --data-dir /srv/media"
+    )]
+    Status {
+        /// The user's address or key; an address's case does not count
+        user: String,
+        /// active or disabled
+        status: UserStatus,
+    },
     /// Give a user a new password and end all sessions of that user
     ///
     /// Needs no running server, and is refused beside one. Without --password-stdin a random password
@@ -35,8 +83,17 @@ pub(crate) enum Command {
 }
 
 #[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    user: User,
+    /// Only where this program chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Done {
+struct Reset {
     id: String,
     email: Option<String>,
     sessions_ended: usize,
@@ -45,45 +102,70 @@ struct Done {
     password: Option<String>,
 }
 
-pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
-    let Command::ResetPassword { email, password_stdin } = command;
-    let context = Context::find(global, Overrides::default())?;
-    let (password, shown) = if password_stdin {
-        (chosen()?, None)
-    } else {
-        let (password, text) = Password::generate();
-        (password, Some(text))
-    };
-    let hash = password.hash().map_err(|error| Refusal::failed(&error, "try again"))?;
-    let hub = Hub::open(&context.config(), &Silent)?;
-    let (user, sessions_ended) = hub.reset_password(&email, &hash)?;
-    hub.close()?;
-    output::say(&format_args!(
-        "{} has a new password; {sessions_ended} sessions were ended",
-        user.email.as_deref().unwrap_or(&email)
-    ));
-    let people = shown.clone().unwrap_or_default();
-    let done = Done { id: user.id, email: user.email, sessions_ended, password: shown };
-    output::result(context.json, &done, &people)?;
-    Ok(Code::Done)
+#[derive(Serialize)]
+struct Gone {
+    deleted: bool,
+    id: String,
+    email: Option<String>,
 }
 
-/// The first line of standard input.
-fn chosen() -> anyhow::Result<Password> {
-    // Far more than any password has, and not more than a machine has.
-    const CAP: u64 = 64 * 1024;
-    let mut line = String::new();
-    std::io::stdin().lock().take(CAP).read_line(&mut line).map_err(|error| {
-        Refusal::failed(
-            &format_args!("standard input: cannot read the password: {error}"),
-            "send one line of UTF-8",
-        )
-    })?;
-    let text = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    Password::chosen(text.to_owned()).map_err(|error| {
-        Refusal::failed(
-            &format_args!("standard input: {error}"),
-            "choose another one, or leave --password-stdin out for a random one",
-        )
-    })
+impl Row for User {
+    const THINGS: &'static str = "users";
+    const COLUMNS: &'static [&'static str] = &["ID", "EMAIL", "NAME", "STATUS", "SUPERADMIN"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            or_dash(self.email.as_deref()),
+            or_dash(self.name.as_deref()),
+            self.status.clone(),
+            if self.is_superadmin { "yes" } else { "no" }.to_owned(),
+        ]
+    }
+}
+
+pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
+    let context = Context::find(global, Overrides::default())?;
+    match command {
+        Command::List => {
+            let list = List::of(context.look()?.registry()?.users()?);
+            output::result(context.json, &list, &list)?;
+            Ok(Code::Done)
+        }
+        Command::Create { email, name, superadmin, password_stdin } => {
+            let NewPassword { hash, shown } = new_password(password_stdin)?;
+            let new = NewUser { email, name, password: Some(hash), is_superadmin: superadmin };
+            context.with_hub(Missing::Created, |hub| {
+                let user = hub.create_user(&new)?;
+                output::say(&format_args!("{} is made, as {}", new.email, user.id));
+                let people = shown.clone().unwrap_or_default();
+                output::result(context.json, &Created { user, password: shown }, &people)
+            })
+        }
+        Command::Delete { user } => context.with_hub(Missing::Refused, |hub| {
+            let User { id, email, .. } = hub.delete_user(&user)?;
+            output::result(context.json, &Gone { deleted: true, id, email }, &format!("{user} is gone"))
+        }),
+        Command::Status { user, status } => context.with_hub(Missing::Refused, |hub| {
+            let changed = hub.set_user_status(&user, status)?;
+            output::result(context.json, &changed, &format!("{user} is {status}"))
+        }),
+        Command::ResetPassword { email, password_stdin } => {
+            let NewPassword { hash, shown } = new_password(password_stdin)?;
+            context.with_hub(Missing::Refused, |hub| {
+                let (user, sessions_ended) = hub.reset_password(&email, &hash)?;
+                output::say(&format_args!(
+                    "{} has a new password; {sessions_ended} sessions were ended",
+                    user.email.as_deref().unwrap_or(&email)
+                ));
+                let people = shown.clone().unwrap_or_default();
+                let done = Reset { id: user.id, email: user.email, sessions_ended, password: shown };
+                output::result(context.json, &done, &people)
+            })
+        }
+    }
+}
+
+fn new_password(from_stdin: bool) -> anyhow::Result<NewPassword> {
+    if from_stdin { NewPassword::from_stdin() } else { NewPassword::generated() }
 }

@@ -1,4 +1,8 @@
-//! `app list` and `app show`: the registry as it is, without a trace.
+//! `app`: its verbs in their own files, and here the registry as it is, without a trace.
+
+mod adopt;
+mod life;
+mod upkeep;
 
 use streamhub_tests::files::tree_changes;
 use streamhub_tests::legacy::Tree;

@@ -1,74 +1,56 @@
-//! `streamhub app`: the registered apps.
+//! `app list` and `app show`: the registry as it is, beside whoever uses it.
 
 use std::fmt;
 
-use clap::Subcommand;
 use serde::Serialize;
 use streamhub::apps::App;
 use streamhub::look::Look;
-use streamhub::settings::Overrides;
 use streamhub::{AppId, status};
 
-use crate::args::Global;
 use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::table::{List, Row};
 
-/// List and show apps.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  streamhub app list\n  streamhub app show news-24 --json")]
-pub(crate) enum Command {
-    /// List all registered apps, by name
-    ///
-    /// Works beside a running server and changes nothing.
-    #[command(
-        after_help = "Examples:\n  streamhub app list --data-dir /srv/media\n  streamhub app list --json | jq -r '.data[].name'"
-    )]
-    List,
-    /// Show one app
-    ///
-    /// Works beside a running server and changes nothing.
-    #[command(after_help = "Example:\n  streamhub app show news-24 --data-dir /srv/media")]
-    Show {
-        /// The app's name
-        name: String,
-    },
+/// List all registered apps, by name
+///
+/// Works beside a running server and changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app list --data-dir /srv/media\n  streamhub app list --json | jq -r '.data[].name'"
+)]
+pub(crate) struct ListArgs {}
+
+/// Show one app
+///
+/// Works beside a running server and changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  streamhub app show news-24 --data-dir /srv/media")]
+pub(crate) struct ShowArgs {
+    /// The app's name
+    name: String,
 }
 
-pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Code> {
-    let context = Context::find(global, Overrides::default())?;
-    let look = Look::at(&context.config())?;
-    match command {
-        Command::List => {
-            let data = look.apps()?;
-            let list = List { total: data.len(), data };
-            output::result(context.json, &list, &list)?;
-        }
-        Command::Show { name } => {
-            let shown = Shown::of(look.app(name)?, &look);
-            output::result(context.json, &shown, &shown)?;
-        }
+impl Row for App {
+    const THINGS: &'static str = "apps";
+    const COLUMNS: &'static [&'static str] = &["NAME", "TENANT", "STATE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone(), self.tenant_id.clone(), self.standing().to_owned()]
     }
+}
+
+pub(crate) fn list(context: &Context) -> anyhow::Result<Code> {
+    let list = List::of(context.look()?.apps()?);
+    output::result(context.json, &list, &list)?;
     Ok(Code::Done)
 }
 
-#[derive(Serialize)]
-struct List {
-    data: Vec<App>,
-    total: usize,
-}
-
-impl fmt::Display for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.data.is_empty() {
-            return f.write_str("no apps");
-        }
-        write!(f, "{:<32} {:<20} STATE", "NAME", "TENANT")?;
-        for app in &self.data {
-            write!(f, "\n{:<32} {:<20} {}", app.name, app.tenant_id, app.standing())?;
-        }
-        Ok(())
-    }
+pub(crate) fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<Code> {
+    let look = context.look()?;
+    let shown = Shown::of(look.app(&args.name)?, &look);
+    output::result(context.json, &shown, &shown)?;
+    Ok(Code::Done)
 }
 
 /// An app with what is on the disk.

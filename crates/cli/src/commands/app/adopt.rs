@@ -1,0 +1,75 @@
+//! `app seal` and `app adopt`: an app as a directory that can be copied.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use streamhub::{Adopted, Adoption, Proof, TenantId};
+
+use super::known;
+use crate::context::{Context, Missing};
+use crate::exit::Code;
+use crate::output;
+
+/// Seal an app, so that copies of its directory can be told to be whole
+///
+/// Writes everything into its database file and the file's size and hash into app.seal beside it. The seal
+/// holds until the next write.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  streamhub app seal news-24 --data-dir /srv/media && cp -r /srv/media/apps/news-24 /mnt/usb/"
+)]
+pub(crate) struct SealArgs {
+    /// The app's name
+    name: String,
+}
+
+/// Copy an app's directory from elsewhere among the apps, and register it
+///
+/// The directory is left as it is. Its identity, schema and seal are checked first; a name or uuid that is
+/// here already is refused.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app adopt /mnt/usb/news-24 --data-dir /srv/media\n  streamhub app adopt /mnt/usb/news-24 --tenant acme --unsealed"
+)]
+pub(crate) struct AdoptArgs {
+    /// The directory, which holds an app.db
+    dir: PathBuf,
+    /// Whose it is to be; without this the tenant that it had, made with default quotas where it is not known
+    #[arg(long, value_name = "ID")]
+    tenant: Option<TenantId>,
+    /// Take it without a seal, on your word that nobody used it while it was copied, after a full check
+    #[arg(long)]
+    unsealed: bool,
+}
+
+pub(crate) fn seal(context: &Context, args: &SealArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| {
+        let seal = hub.seal(&name)?;
+        let people = format!("{name} is sealed: {} bytes, BLAKE3 {}", seal.size, seal.blake3);
+        output::result(context.json, &seal, &people)
+    })
+}
+
+pub(crate) fn adopt(context: &Context, args: AdoptArgs) -> anyhow::Result<Code> {
+    let proof = if args.unsealed { Proof::Word } else { Proof::Seal };
+    let adoption = Adoption { tenant: args.tenant, proof };
+    context.with_hub(Missing::Refused, |hub| {
+        let adopted = hub.adopt(&args.dir, &adoption)?;
+        output::result(context.json, &adopted, &Report(&adopted))
+    })
+}
+
+struct Report<'a>(&'a Adopted);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Adopted { app, tenant_created, sealed } = self.0;
+        let proof = if *sealed { "its seal holds" } else { "without a seal, after a full check" };
+        write!(f, "{} is adopted by tenant {}: {proof}", app.name, app.tenant_id)?;
+        if *tenant_created {
+            write!(f, "\ntenant {} was not known and was made with default quotas", app.tenant_id)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! `app create`, `rename`, `delete` and `undelete`.
+
+use serde::Serialize;
+use streamhub::apps::App;
+use streamhub::{AppId, NewApp, TenantId};
+
+use super::known;
+use crate::context::{Context, Missing};
+use crate::exit::Code;
+use crate::output;
+
+/// Make an app with an empty database
+///
+/// When this ends with 0 the app is durable. A data directory that is not there is made.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app create news-24 --data-dir /srv/media\n  streamhub app create news-24 --tenant acme --display-name 'News 24' --room-prefix news-"
+)]
+pub(crate) struct CreateArgs {
+    /// Its name: 3 to 32 of a-z, 0-9 and '-', beginning and ending with a letter or digit
+    name: AppId,
+    /// Whose it is
+    #[arg(long, value_name = "ID", default_value = "platform")]
+    tenant: TenantId,
+    /// A name for people
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
+    /// Prefix of its room names
+    #[arg(long, value_name = "PREFIX")]
+    room_prefix: Option<String>,
+}
+
+/// Give an app another name
+///
+/// Media servers and clients that know the old name have to be told. Tokens go on working.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  streamhub app rename news-24 news-world --data-dir /srv/media")]
+pub(crate) struct RenameArgs {
+    /// The name that it has
+    old: String,
+    /// The name that it gets
+    new: AppId,
+}
+
+/// Move an app to the trash
+///
+/// Its name is free then. `streamhub app undelete` brings it back, media and all, until the trash is emptied.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  streamhub app delete news-24 --data-dir /srv/media")]
+pub(crate) struct DeleteArgs {
+    /// The app's name
+    name: String,
+}
+
+/// Bring an app back from the trash
+///
+/// Of several that had the name, the one that was deleted last comes back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  streamhub app undelete news-24 --data-dir /srv/media")]
+pub(crate) struct UndeleteArgs {
+    /// The name that it had
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Deleted<'a> {
+    deleted: bool,
+    name: &'a AppId,
+}
+
+pub(crate) fn create(context: &Context, args: CreateArgs) -> anyhow::Result<Code> {
+    let CreateArgs { name, tenant, display_name, room_prefix } = args;
+    // Where nothing is, there is the platform's tenant only, and a refusal leaves nothing behind.
+    let missing = if tenant == TenantId::platform() { Missing::Created } else { Missing::Refused };
+    let new = NewApp { name, tenant, display_name, room_prefix };
+    context.with_hub(missing, |hub| print(context, "made", &hub.create(&new)?))
+}
+
+pub(crate) fn rename(context: &Context, args: &RenameArgs) -> anyhow::Result<Code> {
+    let old = known(&args.old)?;
+    context.with_hub(Missing::Refused, |hub| print(context, "renamed", &hub.rename(&old, &args.new)?))
+}
+
+pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| {
+        hub.delete(&name)?;
+        let people = format!("{name} is in the trash; `streamhub app undelete {name}` brings it back");
+        output::result(context.json, &Deleted { deleted: true, name: &name }, &people)
+    })
+}
+
+pub(crate) fn undelete(context: &Context, args: &UndeleteArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| print(context, "back", &hub.undelete(&name)?))
+}
+
+fn print(context: &Context, what: &str, app: &App) -> anyhow::Result<()> {
+    output::result(context.json, app, &format_args!("{} of tenant {} is {what}", app.name, app.tenant_id))
+}

@@ -1,0 +1,212 @@
+//! Apps that are not what the registry says, and directories that may not be adopted: refused with the reason named,
+//! left as they were, and nobody else's business.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use streamhub::{Adoption, Kind, Proof};
+use streamhub_tests::files::{copy_tree, tree_changes, tree_digest};
+
+use super::{Site, id, start, streams_of};
+use crate::split::sql;
+
+/// What is done to an app's directory, or beside it, and a word of the refusal.
+type Spoil = (&'static str, &'static str, fn(&Path));
+
+fn meta(dir: &Path, key: &str, value: &str) {
+    sql(&dir.join("app.db"), &format!("UPDATE _streamhub_meta SET value = '{value}' WHERE key = '{key}'"));
+}
+
+/// Puts something else in the place of an app's database.
+fn instead(dir: &Path, put: impl FnOnce(&Path)) {
+    let path = dir.join("app.db");
+    fs::remove_file(&path).expect("removed");
+    put(&path);
+}
+
+const UNFIT: &[Spoil] = &[
+    ("another app's", "uuid", |dir| {
+        fs::copy(dir.with_file_name("other-one").join("app.db"), dir.join("app.db")).map(drop).expect("swapped");
+    }),
+    ("an earlier generation's", "from before the app moved", |dir| {
+        let control = dir.join("../../streamhub.db");
+        sql(&control, "UPDATE apps SET generation = 2 WHERE name = 'news-24'");
+    }),
+    ("a later generation's", "the control database is older than the app", |dir| meta(dir, "generation", "7")),
+    ("another tenant's", "tenant", |dir| meta(dir, "tenant", "acme")),
+    ("of another name", "its name is \"elsewhere\"", |dir| meta(dir, "name", "elsewhere")),
+    ("of another program", "another program", |dir| sql(&dir.join("app.db"), "PRAGMA application_id = 7")),
+    ("newer", "newer than this program", |dir| sql(&dir.join("app.db"), "PRAGMA user_version = 999")),
+    ("with a trigger", "trigger", |dir| {
+        sql(&dir.join("app.db"), "CREATE TRIGGER boom AFTER INSERT ON vods BEGIN DELETE FROM streams; END");
+    }),
+    ("with a view", "view", |dir| sql(&dir.join("app.db"), "CREATE VIEW peek AS SELECT 1")),
+    ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
+    ("text", "not a SQLite database", |dir| fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text")),
+    ("cut off", "bytes", |dir| {
+        let file = fs::File::options().write(true).open(dir.join("app.db")).expect("opened");
+        file.set_len(8192).expect("cut off");
+    }),
+    ("a FIFO", "FIFO", |dir| instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"))),
+    ("a link", "link", |dir| {
+        instead(dir, |path| symlink(path.with_file_name("../other-one/app.db"), path).expect("a link"));
+    }),
+    ("missing", "missing", |dir| instead(dir, |_| ())),
+    ("in a directory that is a link", "link", |dir| {
+        let away = dir.with_file_name("../away");
+        fs::rename(dir, &away).and_then(|()| symlink(&away, dir)).expect("a link");
+    }),
+    ("beside an older system's recordings", "recordings", |dir| {
+        fs::copy(dir.join("app.db"), dir.join("vods.db")).map(drop).expect("a file");
+    }),
+];
+
+#[test]
+fn an_app_that_is_not_its_own_is_out_of_service_and_the_others_serve() {
+    for (what, words, spoil) in UNFIT {
+        let site = Site::new();
+        site.hub_with("a", &["news-24", "other-one"]).close().expect("closed");
+        let dir = site.path("a/apps/news-24");
+        spoil(&dir);
+        let before = tree_digest(&dir);
+        let hub = site.hub("a");
+        for verb in ["open", "open again", "seal", "rename"] {
+            let refused = match verb {
+                "seal" => hub.seal(&id("news-24")).map(drop),
+                "rename" => hub.rename(&id("news-24"), &id("renamed")).map(drop),
+                _ => hub.app(&id("news-24")).map(drop),
+            };
+            let error = refused.expect_err(what);
+            // Sealing asks whose the database is, and not whether it may serve.
+            let may_differ = verb == "seal" || verb == "rename";
+            assert!(may_differ || error.to_string().contains(words), "{what}, {verb}: {error}");
+            assert!(!error.way_out().is_empty(), "{what}, {verb}");
+        }
+        start(&hub, "other-one", "more").unwrap_or_else(|error| panic!("{what}: {error}"));
+        hub.close().expect("closed");
+        assert_eq!(tree_changes(&before, &tree_digest(&dir)), [""; 0], "{what}");
+    }
+}
+
+/// What is done to a sealed copy before it is to be adopted.
+const UNBELIEVABLE: &[Spoil] = &[
+    ("unsealed", "not sealed", |dir| fs::remove_file(dir.join("app.seal")).expect("removed")),
+    ("changed by a byte", "BLAKE3", |dir| {
+        let mut bytes = fs::read(dir.join("app.db")).expect("read");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(dir.join("app.db"), bytes).expect("written");
+    }),
+    ("with a tampered seal", "BLAKE3", |dir| {
+        let seal = fs::read_to_string(dir.join("app.seal")).expect("read");
+        let (before, rest) = seal.split_once("\"blake3\": \"").expect("its digest");
+        let other = if rest.starts_with('0') { '1' } else { '0' };
+        fs::write(dir.join("app.seal"), format!("{before}\"blake3\": \"{other}{}", &rest[1..])).expect("written");
+    }),
+    ("with half a seal", "seal", |dir| fs::write(dir.join("app.seal"), "{\"format\": 1,").expect("written")),
+    ("with another app's seal and database", "seal belongs", |dir| {
+        let seal = fs::read_to_string(dir.join("app.seal")).expect("read");
+        let at = seal.find("\"uuid\": \"").expect("its uuid") + 9;
+        let other = if seal[at..].starts_with('0') { "1" } else { "0" };
+        fs::write(dir.join("app.seal"), format!("{}{other}{}", &seal[..at], &seal[at + 1..])).expect("written");
+    }),
+    ("with a -wal", "-wal", |dir| fs::write(dir.join("app.db-wal"), "x").expect("written")),
+    ("with a link among its files", "link", |dir| symlink("/dev/null", dir.join("hls")).expect("a link")),
+    ("without a database", "no such file", |dir| fs::remove_file(dir.join("app.db")).expect("removed")),
+    ("with a FIFO for a database", "FIFO", |dir| instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"))),
+    ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
+];
+
+/// What even a person's word does not stand for.
+const UNACCEPTABLE: &[Spoil] = &[
+    ("with a trigger", "trigger", |dir| {
+        sql(&dir.join("app.db"), "CREATE TRIGGER boom AFTER INSERT ON vods BEGIN DELETE FROM streams; END");
+    }),
+    ("damaged", "damaged", |dir| {
+        let mut bytes = fs::read(dir.join("app.db")).expect("read");
+        for page in bytes.chunks_mut(4096).skip(3) {
+            page[..64].fill(0xEE);
+        }
+        fs::write(dir.join("app.db"), bytes).expect("written");
+    }),
+    ("of another program", "another program", |dir| sql(&dir.join("app.db"), "PRAGMA application_id = 7")),
+    ("of a name that is none", "no app's name", |dir| meta(dir, "name", "../../x")),
+    ("of a tenant that is none", "no tenant's key", |dir| meta(dir, "tenant", "../x")),
+    ("with a -wal", "-wal", |dir| fs::write(dir.join("app.db-wal"), "x").expect("written")),
+];
+
+fn refused(proof: Proof, spoils: &[Spoil]) {
+    let site = Site::new();
+    site.hub_with("a", &["news-24"]).close().expect("closed");
+    let hub = site.hub_with("b", &["other-one"]);
+    for (at, (what, words, spoil)) in spoils.iter().enumerate() {
+        let copy = site.path(&format!("copy-{at}"));
+        copy_tree(&site.path("a/apps/news-24"), &copy);
+        spoil(&copy);
+        let before = tree_digest(&copy);
+        let error = hub.adopt(&copy, &Adoption { tenant: None, proof }).expect_err(what);
+        assert!(error.to_string().contains(words), "{what}: {error}");
+        assert!(!error.way_out().is_empty(), "{what}");
+        assert_eq!(tree_changes(&before, &tree_digest(&copy)), [""; 0], "{what}");
+        let apps: Vec<String> = hub.apps().expect("a list").into_iter().map(|app| app.name).collect();
+        assert_eq!(apps, ["other-one"], "{what}");
+        let dir = site.path("b/apps");
+        let entries = fs::read_dir(&dir).expect("apps").filter(|entry| {
+            !entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+        });
+        assert_eq!(entries.count(), 1, "{what}");
+        assert!(fs::read_dir(dir.join(".staging")).map_or(0, Iterator::count) == 0, "{what}");
+    }
+    assert_eq!(streams_of(&hub, "other-one").expect("a read"), 1);
+    hub.close().expect("closed");
+}
+
+#[test]
+fn a_copy_whose_seal_is_not_right_is_refused() {
+    refused(Proof::Seal, UNBELIEVABLE);
+}
+
+#[test]
+fn a_persons_word_does_not_stand_for_everything() {
+    refused(Proof::Word, UNACCEPTABLE);
+}
+
+#[test]
+fn a_name_or_uuid_that_is_here_is_refused() {
+    let site = Site::new();
+    site.hub_with("a", &["news-24"]).close().expect("closed");
+    let copy = site.path("copy");
+    copy_tree(&site.path("a/apps/news-24"), &copy);
+    let hub = site.hub("a");
+    let taken = hub.adopt(&copy, &Adoption::default()).expect_err("the name is taken");
+    assert!(taken.kind() == Kind::Exists && taken.to_string().contains("news-24"), "{taken}");
+    hub.rename(&id("news-24"), &id("other-one")).expect("renamed");
+    let taken = hub.adopt(&copy, &Adoption::default()).expect_err("the uuid is taken");
+    assert!(taken.kind() == Kind::Exists && taken.to_string().contains("uuid"), "{taken}");
+    hub.close().expect("closed");
+}
+
+#[test]
+fn what_lies_in_the_place_of_an_app_that_comes_back_is_left_alone() {
+    let site = Site::new();
+    let hub = site.hub_with("a", &["news-24", "other-one"]);
+    hub.delete(&id("news-24")).expect("deleted");
+    let place = site.path("a/apps/news-24");
+    fs::create_dir(&place).and_then(|()| fs::write(place.join("mine"), "x")).expect("somebody's directory");
+    let before = tree_digest(&place);
+    for _ in 0..2 {
+        let refused = hub.undelete(&id("news-24")).expect_err("something lies there");
+        assert_eq!(refused.kind(), Kind::Exists);
+        assert!(hub.rename(&id("other-one"), &id("news-24")).is_err());
+        assert_eq!(tree_changes(&before, &tree_digest(&place)), [""; 0]);
+    }
+    fs::remove_dir_all(&place).expect("removed");
+    hub.undelete(&id("news-24")).expect("it comes back");
+    assert_eq!(streams_of(&hub, "news-24").expect("a read"), 1);
+    let same = hub.rename(&id("news-24"), &id("news-24")).expect_err("it has that name");
+    assert_eq!(same.kind(), Kind::Exists);
+    hub.close().expect("closed");
+}
