@@ -32,6 +32,7 @@ use streamhub::{Hub, HubConfig};
 use streamhub_split::Older;
 use streamhub_tests::files::{copy_tree, scratch};
 use streamhub_tests::legacy::{App, Tree};
+use streamhub_tests::measure::{Compared, Goal, Needs, median};
 use streamhub_tests::process::run_within;
 use streamhub_tests::skip::workspace;
 
@@ -79,13 +80,13 @@ fn compare() {
             peak.push(mebibytes(&taken));
         }
     }
-    let baseline = median(plain);
-    for ((goal, needs), rates) in [("7a", 1.5), ("7b", 0.9)].into_iter().zip(split) {
-        let split = median(rates);
-        println!(
-            "goal {goal}: ratio {:.2} (needs {needs:.2}), split {split:.0} rows/s, baseline {baseline:.0} rows/s",
-            split / baseline
-        );
+    let goals = [
+        ("7a", 1.5, "rows per second of a split of one app, against a plain `INSERT … SELECT`"),
+        ("7b", 0.9, "rows per second of a split of many apps, against the same plain copy"),
+    ];
+    for ((id, needs, what), ours) in goals.into_iter().zip(split) {
+        let compared = Compared { ours, baseline: plain.clone() };
+        Goal { id, what, needs: Needs::AtLeast(needs), unit: "rows/s" }.print_ratio(&compared);
     }
     let small = mebibytes(&taken(&tenth, rows / 10, scratch.path()));
     println!(
@@ -93,7 +94,7 @@ fn compare() {
         peak.iter().copied().fold(0.0, f64::max),
         rows / 10
     );
-    println!("backup and adoption of the registry before it: {:.2} s", median(adoption));
+    println!("backup and adoption of the registry before it: {:.2} s", median(&adoption));
 }
 
 /// An older data directory whose registry holds all rows itself, those of all apps mixed, half streams and
@@ -244,9 +245,4 @@ fn mebibytes(taken: &Value) -> f64 {
 
 fn rate(rows: u64, measured: &Value) -> f64 {
     rows as f64 / measured["seconds"].as_f64().expect("seconds")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -48,6 +48,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("dashmap", &["streamhub-engine"]),
     ("shuttle", &["streamhub-engine"]),
     ("allocation-counter", &[]),
+    ("plotters", &[]),
     ("jiff", &["streamhub-engine"]),
     ("uuid", &["streamhub-engine"]),
     ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),

@@ -166,11 +166,15 @@ impl Measured {
         if self.bound == "at most" { self.value <= self.needs } else { self.value >= self.needs }
     }
 
+    /// One word for that.
+    pub fn verdict(&self) -> &'static str {
+        if self.is_met() { "MET" } else { "MISSED" }
+    }
+
     /// The line for people, which ends in whether the goal is reached.
     pub fn line(&self) -> String {
-        let verdict = if self.is_met() { "MET" } else { "MISSED" };
         let Self { id, measure, value, bound, needs, unit, compared, .. } = self;
-        format!("goal {id}: {}, {verdict}", line(measure, *value, bound, *needs, unit, compared))
+        format!("goal {id}: {}, {}", line(measure, *value, bound, *needs, unit, compared), self.verdict())
     }
 }
 

@@ -51,6 +51,7 @@ impl Progress for Show {
                 current.replace(Some(bar));
             }
             Self::Lines { step: current, done, last } => {
+                crate::output::say(&step);
                 step.clone_into(&mut current.borrow_mut());
                 done.set(0);
                 last.set(Instant::now());

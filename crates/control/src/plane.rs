@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use rusqlite::Connection;
-use streamhub_engine::Result;
 use streamhub_engine::live::{Config, Live, LiveError};
 use streamhub_engine::read_pool::ReadPool;
+use streamhub_engine::{Error, Result};
 
 use crate::db::Control;
 
@@ -25,6 +25,15 @@ pub enum PlaneError {
     #[error(transparent)]
     Live(#[from] LiveError),
     /// `SQLite` refused or failed.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+/// The same, while the closure's own failure does not name the file yet.
+#[derive(Debug, thiserror::Error)]
+enum Unnamed {
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -45,7 +54,7 @@ impl Plane {
     /// Runs a closure that reads, in one snapshot.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PlaneError> {
         match &*self.readers.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(readers) => readers.read(|db| Ok(work(db)?)),
+            Some(readers) => readers.read(|db| Ok(work(db)?)).map_err(|error| self.named(error)),
             None => Err(LiveError::Closed { path: self.path().to_owned() }.into()),
         }
     }
@@ -55,7 +64,7 @@ impl Plane {
         &self,
         mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, PlaneError> {
-        self.writer.write(move |tx| Ok(work(tx.connection())?))
+        self.writer.write(move |tx| Ok(work(tx.connection())?)).map_err(|error| self.named(error))
     }
 
     /// Writes everything into the file and closes it.
@@ -65,5 +74,14 @@ impl Plane {
             readers.close();
         }
         self.writer.close()
+    }
+
+    fn named(&self, error: Unnamed) -> PlaneError {
+        match error {
+            Unnamed::Live(error) => PlaneError::Live(error),
+            Unnamed::Sqlite(source) => {
+                PlaneError::Failed(Error::Sqlite { path: self.path().to_owned(), source })
+            }
+        }
     }
 }

@@ -204,9 +204,11 @@ impl DerefMut for Database {
     }
 }
 
-/// `SQLite` says the same of a file that it may not open and of a process that may open no further one.
+/// `SQLite` says the same of a file that it may not open and of a process that may open no further one. A
+/// database takes three: what could be opened before the failure is closed again by then.
 fn or_too_many_files(error: Error) -> Error {
-    match (error.fault(), File::open("/dev/null")) {
+    let room = || (0..3).map(|_| File::open("/dev/null")).collect::<std::io::Result<Vec<_>>>();
+    match (error.fault(), room()) {
         (Fault::CannotOpen, Err(source)) => {
             Error::Io { path: error.path().to_owned(), operation: "open", source }
         }

@@ -64,6 +64,7 @@ async fn end(State(hub): State<Hub>, Path((app, id)): Path<(AppId, String)>) -> 
 
 type Answer<T> = Result<Json<T>, (StatusCode, String)>;
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn failure(error: HubError) -> (StatusCode, String) {
     let status = match error.kind() {
         Kind::Invalid => StatusCode::BAD_REQUEST,

@@ -33,7 +33,7 @@ impl Hub {
             Ok(unknown)
         })?;
         for id in unknown {
-            if self.shared.upkeep.is_stopping() {
+            if self.shared.services.upkeep.is_stopping() {
                 return Ok(());
             }
             match self.shared.config.appearing {

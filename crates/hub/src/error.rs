@@ -308,7 +308,7 @@ impl HubError {
             | Self::OwnMount { .. }
             | Self::NotItsOwn { .. }
             | Self::NotSealed { .. }
-            | Self::Plane(PlaneError::Sqlite(_))
+            | Self::Plane(PlaneError::Failed(_))
             | Self::Closed => Kind::Failed,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
@@ -385,7 +385,7 @@ impl HubError {
             Self::Busy { .. } => "try again a little later".to_owned(),
             Self::OutOfService { reason, .. } => reason.way_out(),
             Self::Live(error) | Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
-            Self::Plane(PlaneError::Sqlite(_)) => "see the reason; nothing was changed".to_owned(),
+            Self::Plane(PlaneError::Failed(error)) => error.way_out().to_owned(),
             Self::Store(error) => error.way_out().to_owned(),
             Self::Exists { noun, .. } => format!("choose another name; `streamhub {noun} list` shows those that are taken"),
             Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
@@ -450,7 +450,8 @@ impl From<PlaneError> for HubError {
                 Self::Busy { what: path.display().to_string(), reason }
             }
             PlaneError::Live(LiveError::Closed { .. }) => Self::Closed,
-            error => Self::Plane(error),
+            PlaneError::Failed(error) => Self::control(error),
+            error @ PlaneError::Live(_) => Self::Plane(error),
         }
     }
 }

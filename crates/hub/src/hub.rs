@@ -11,7 +11,6 @@ use streamhub_engine::cache::{AppState, Cache, CacheConfig, Cost, Stats};
 use streamhub_engine::database_url::ControlPlace;
 use streamhub_engine::filesystem::Volatile;
 use streamhub_engine::live::{self, Limits};
-use streamhub_engine::lock::DirLock;
 use streamhub_engine::observe::{Observer, Unobserved};
 use streamhub_engine::{AppId, DataDir};
 
@@ -20,7 +19,7 @@ use crate::boot;
 use crate::error::{HubError, Result};
 use crate::lease::Lease;
 use crate::legacy::LegacySource;
-use crate::opener::AppOpener;
+use crate::opener::{AppOpener, Services};
 use crate::progress::Progress;
 use crate::report::SplitReport;
 use crate::upkeep::Upkeep;
@@ -209,16 +208,12 @@ pub struct Hub {
 pub(crate) struct Shared {
     pub(crate) config: HubConfig,
     pub(crate) data: DataDir,
-    pub(crate) plane: Arc<Plane>,
     pub(crate) cache: Cache<AppOpener>,
-    pub(crate) blocking: Blocking,
+    pub(crate) services: Arc<Services>,
     pub(crate) template: OnceLock<Mutex<Template>>,
     pub(crate) installation: String,
-    pub(crate) upkeep: Upkeep,
     /// Held while a settings file is read, changed and written as a whole.
     settings_writer: Mutex<()>,
-    /// Taken when the hub is closed.
-    lock: Mutex<Option<DirLock>>,
     created: bool,
     split: Option<SplitReport>,
 }
@@ -232,14 +227,17 @@ impl Hub {
         let booted = boot::boot(config, progress)?;
         let blocking = Blocking::new();
         let installation = booted.control.installation().map_err(HubError::control)?.unwrap_or_default();
+        let executor = blocking.executor();
         let plane = put_into_service(booted.control, config, &blocking)?;
+        let lock = Mutex::new(Some(booted.lock));
+        let services = Arc::new(Services { plane, blocking, upkeep: Upkeep::default(), lock });
         let opener = AppOpener {
-            plane: Arc::clone(&plane),
+            services: Arc::clone(&services),
             site: booted.site,
             legacy: config.legacy.clone(),
             limits: config.limits,
             observer: Arc::clone(&config.observer),
-            executor: blocking.executor(),
+            executor,
             settled: Arc::default(),
         };
         let cache = Cache::new(
@@ -255,20 +253,17 @@ impl Hub {
             shared: Arc::new(Shared {
                 config: config.clone(),
                 data: booted.data,
-                plane,
                 cache,
-                blocking,
+                services,
                 template: OnceLock::new(),
                 installation,
-                upkeep: Upkeep::default(),
                 settings_writer: Mutex::default(),
-                lock: Mutex::new(Some(booted.lock)),
                 created: booted.created,
                 split: booted.split,
             }),
         };
         hub.finish_steps()?;
-        hub.shared.upkeep.start(&hub);
+        hub.shared.services.upkeep.start(&hub);
         Ok(hub)
     }
 
@@ -278,16 +273,16 @@ impl Hub {
     /// apps are in use as may be open.
     pub fn app(&self, id: &AppId) -> Result<Lease> {
         let lease = self.shared.cache.lease(id)?;
-        Ok(Lease::new(self.clone(), lease))
+        Ok(Lease::new(lease))
     }
 
     /// As [`app`](Self::app), for async callers: an app that is open costs no thread.
     pub async fn app_async(&self, id: &AppId) -> Result<Lease> {
         if let Some(lease) = self.shared.cache.try_lease(id) {
-            return Ok(Lease::new(self.clone(), lease));
+            return Ok(Lease::new(lease));
         }
         let (hub, id) = (self.clone(), id.clone());
-        self.shared.blocking.run(move || hub.app(&id)).await?
+        self.shared.services.blocking.run(move || hub.app(&id)).await?
     }
 
     /// What an app's place in the cache is doing.
@@ -317,12 +312,13 @@ impl Hub {
 
     /// All registered apps, by name.
     pub fn apps(&self) -> Result<Vec<App>> {
-        Ok(self.shared.plane.read(apps::list)?)
+        Ok(self.shared.services.plane.read(apps::list)?)
     }
 
     /// What the registry says of the app of this name.
     pub fn registered(&self, name: &str) -> Result<App> {
         self.shared
+            .services
             .plane
             .read(|db| apps::by_name(db, name))?
             .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
@@ -330,7 +326,7 @@ impl Hub {
 
     /// How many apps there are, and how many of them are out of service.
     pub fn tally(&self) -> Result<Tally> {
-        Ok(self.shared.plane.read(apps::tally)?)
+        Ok(self.shared.services.plane.read(apps::tally)?)
     }
 
     /// Ends everything in order: upkeep, then the apps, each drained, written out and sealed, then the
@@ -340,21 +336,21 @@ impl Hub {
     /// many apps, and the data directory is let go of when the last of them is gone; closing again waits again.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
-        let Some(lock) = shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(lock) = shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
-        shared.upkeep.stop();
+        shared.services.upkeep.stop();
         let deadline = Instant::now() + shared.config.wait;
         self.seal_open_apps(deadline);
         let still_used = shared.cache.close(deadline);
         if let Err(error) = self.forget_empty_outboxes() {
             tracing::warn!(%error, "outboxes are looked at again at the next start");
         }
-        let control = shared.plane.close().map_err(HubError::control);
+        let control = shared.services.plane.close().map_err(HubError::control);
         if still_used > 0 {
             // Whoever still has a lease can still write, so nobody else may have the directory before the
-            // last of them is gone, and with it the hub.
-            *shared.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+            // last of them is gone.
+            *shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
             let what = format!("{still_used} apps");
             return Err(HubError::Busy { what, reason: live::Busy::InUse });
         }
@@ -365,14 +361,14 @@ impl Hub {
         &self,
         work: impl FnOnce(&streamhub_control::Connection) -> streamhub_control::SqlResult<T>,
     ) -> Result<T> {
-        Ok(self.shared.plane.read(work)?)
+        Ok(self.shared.services.plane.read(work)?)
     }
 
     pub(crate) fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&streamhub_control::Connection) -> streamhub_control::SqlResult<T> + Send + 'static,
     ) -> Result<T> {
-        Ok(self.shared.plane.write(work)?)
+        Ok(self.shared.services.plane.write(work)?)
     }
 }
 
@@ -395,7 +391,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever did not close the hub finds everything as after a crash, which is whole.
-        self.upkeep.stop();
+        self.services.upkeep.stop();
     }
 }
 

@@ -10,8 +10,7 @@ use streamhub_engine::live::LiveError;
 use tokio::sync::oneshot;
 
 use crate::error::{HubError, Result};
-use crate::hub::Hub;
-use crate::opener::{AppOpener, OpenApp};
+use crate::opener::{AppOpener, OpenApp, Services};
 
 /// An app in use. While it or a clone of it lives, the app's database stays open and the app can be
 /// neither deleted nor moved, so keep it for the length of a piece of work rather than of a program.
@@ -39,13 +38,12 @@ use crate::opener::{AppOpener, OpenApp};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lease {
-    pub(crate) hub: Hub,
     lease: cache::Lease<AppOpener>,
 }
 
 impl Lease {
-    pub(crate) fn new(hub: Hub, lease: cache::Lease<AppOpener>) -> Self {
-        Self { hub, lease }
+    pub(crate) fn new(lease: cache::Lease<AppOpener>) -> Self {
+        Self { lease }
     }
 
     /// Whose database it is.
@@ -92,7 +90,7 @@ impl Lease {
     {
         let permit = self.open().readers.acquire().await.map_err(|_| HubError::Closed)?;
         let lease = self.clone();
-        let result = self.hub.shared.blocking.run(move || lease.read(work)).await?;
+        let result = self.services().blocking.run(move || lease.read(work)).await?;
         drop(permit);
         result
     }
@@ -148,8 +146,12 @@ impl Lease {
         &self.lease
     }
 
+    pub(crate) fn services(&self) -> &Services {
+        &self.open().services
+    }
+
     fn inline_right(&self) -> Option<impl Drop + '_> {
-        let right = self.hub.shared.blocking.inline()?;
+        let right = self.services().blocking.inline()?;
         let inline = &self.open().inline;
         // At most one for each app.
         (!inline.swap(true, Ordering::Relaxed)).then(|| InlineRight { inline, _right: right })
@@ -157,7 +159,7 @@ impl Lease {
 
     fn ship_if(&self, pending: bool) {
         if pending {
-            self.hub.shared.upkeep.ship(self.id());
+            self.services().upkeep.ship(self.id());
         }
     }
 }

@@ -15,7 +15,7 @@ impl Lease {
     /// live already is refused, one that has ended begins anew. Blocks for two syncs of the disk.
     pub fn start_stream(&self, new: NewStream) -> Result<Stream> {
         let (app, stream) = (self.registered().id, new.stream_id.clone());
-        let reserved = self.hub.write({
+        let reserved = self.services().plane.write({
             let stream = stream.clone();
             move |db| {
                 let held = attention::has(db, app, attention::STREAM, &stream)?;
@@ -45,13 +45,13 @@ impl Lease {
     /// As [`start_stream`](Self::start_stream), for async callers.
     pub async fn start_stream_async(&self, new: NewStream) -> Result<Stream> {
         let lease = self.clone();
-        self.hub.shared.blocking.run(move || lease.start_stream(new)).await?
+        self.services().blocking.run(move || lease.start_stream(new)).await?
     }
 
     /// As [`end_stream`](Self::end_stream), for async callers.
     pub async fn end_stream_async(&self, stream_id: &str) -> Result<bool> {
         let (lease, stream) = (self.clone(), stream_id.to_owned());
-        self.hub.shared.blocking.run(move || lease.end_stream(&stream)).await?
+        self.services().blocking.run(move || lease.end_stream(&stream)).await?
     }
 
     /// Ends every stream that is marked as live and is not among `live`, and gives their reservations back:
@@ -76,7 +76,8 @@ impl Lease {
     /// A reservation that is left over costs its tenant a stream until the next start, and nothing else.
     fn release(&self, stream_id: &str) {
         let (app, stream) = (self.registered().id, stream_id.to_owned());
-        if let Err(error) = self.hub.write(move |db| attention::release_stream(db, app, &stream)) {
+        if let Err(error) = self.services().plane.write(move |db| attention::release_stream(db, app, &stream))
+        {
             tracing::warn!(app.id = %self.id(), stream = stream_id, %error, "a reservation could not be given back");
         }
     }

@@ -12,18 +12,35 @@ use streamhub_engine::cache::{Grant, Handle, Opener};
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::judge::{self, Standing};
 use streamhub_engine::live::{self, Durability, Executor, Limits, Live};
+use streamhub_engine::lock::DirLock;
 use streamhub_engine::migrate::From;
 use streamhub_engine::observe::Observer;
+use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{AppId, Database, Error, Fault, Unfit, durable, new_uuid, seal, snapshot, time};
 use tokio::sync::Semaphore;
 
 use crate::app_config::AppConfig;
+use crate::blocking::Blocking;
 use crate::error::HubError;
 use crate::legacy::{LegacySource, Site};
+use crate::upkeep::Upkeep;
 
 /// Attention: an app's outbox may hold work. The reference names the opening that wrote to the app, so that
 /// forgetting one says nothing about another.
 pub(crate) const OUTBOX: &str = "outbox";
+
+/// What leases need of their hub. Not the hub itself: it holds the open apps, which would then hold it.
+///
+/// Each open app has it, so that a lease touches nothing that threads with leases of other apps touch, and
+/// the data directory stays locked as long as anybody can write to it.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) blocking: Blocking,
+    pub(crate) upkeep: Upkeep,
+    /// Taken when the hub is closed.
+    pub(crate) lock: Mutex<Option<DirLock>>,
+}
 
 /// An app's database in service, and what the registry says of the app.
 #[derive(Debug)]
@@ -37,6 +54,8 @@ pub(crate) struct OpenApp {
     settled: Arc<Settled>,
     /// Reads that may wait on blocking threads at the same time.
     pub(crate) readers: Arc<Semaphore>,
+    // The last to go, since the directory is locked through it: fields drop in order.
+    pub(crate) services: Arc<Services>,
 }
 
 impl Handle for OpenApp {
@@ -78,7 +97,7 @@ impl Settled {
 
 /// Opens apps of the registry.
 pub(crate) struct AppOpener {
-    pub(crate) plane: Arc<Plane>,
+    pub(crate) services: Arc<Services>,
     pub(crate) site: Site,
     pub(crate) legacy: Option<Arc<dyn LegacySource>>,
     pub(crate) limits: Limits,
@@ -105,7 +124,8 @@ impl Opener for AppOpener {
         let live = grant.live(db, config)?;
         let readers = Arc::new(Semaphore::new(self.limits.connections));
         let (inline, settled) = (AtomicBool::new(false), Arc::clone(&self.settled));
-        Ok(OpenApp { live, registered, inline, written, settled, readers })
+        let services = Arc::clone(&self.services);
+        Ok(OpenApp { live, registered, inline, written, settled, readers, services })
     }
 
     fn is_lasting(&self, error: &HubError) -> bool {
@@ -134,7 +154,8 @@ impl AppOpener {
     }
 
     fn look_up(&self, id: &AppId) -> Result<App, HubError> {
-        self.plane
+        self.services
+            .plane
             .read(|db| apps::by_name(db, id.as_str()))?
             .ok_or_else(|| HubError::UnknownApp { name: id.to_string() })
     }
@@ -155,6 +176,10 @@ impl AppOpener {
             }
         };
         self.refuse_unimported(place, registered)?;
+        // To open and close a file with a -wal already rewrites it, as a migration does.
+        if version < SCHEMA.latest() || durable::exists(&sidecar(&path, "-wal"))? {
+            judge_own(place, registered)?;
+        }
         if version < SCHEMA.latest() {
             self.copy_before_migrating(place, version)?;
         }
@@ -191,7 +216,7 @@ impl AppOpener {
 
     /// Breaks the seal and asks for attention to the outbox, both durably, and says how durable writes are.
     fn first_write(&self, place: &AppPlace, app: i64, written: Arc<OnceLock<String>>) -> live::FirstWrite {
-        let (registry, place) = (Arc::clone(&self.plane), place.clone());
+        let (registry, place) = (Arc::clone(&self.services.plane), place.clone());
         Box::new(move || {
             seal::Seal::remove(place.dir())?;
             let reference = written.get_or_init(new_uuid).clone();
@@ -230,8 +255,10 @@ pub(crate) fn judge_own(place: &AppPlace, registered: &App) -> Result<Identity, 
         let detail = "it carries no identity".to_owned();
         return Err(HubError::NotItsOwn { path, detail });
     }
-    let found = Identity::read(&Database::inspect(&path)?)?;
+    let db = Database::inspect(&path)?;
+    let found = Identity::read(&db)?;
     refuse_another(&found, registered, place)?;
+    judge::refuse_code(&db)?;
     Ok(found)
 }
 

@@ -80,7 +80,7 @@ impl Hub {
     /// process are ended and their reservations given back, and outboxes are shipped.
     pub(crate) fn attend(&self) -> Result<()> {
         for number in self.read(attention::apps)? {
-            if self.shared.upkeep.is_stopping() {
+            if self.shared.services.upkeep.is_stopping() {
                 break;
             }
             let Some(app) = self.read(move |db| apps::by_id(db, number))? else { continue };
@@ -93,7 +93,7 @@ impl Hub {
     }
 
     fn attend_to(&self, id: &AppId, number: i64) -> Result<()> {
-        let opened_at = self.shared.upkeep.opened_at();
+        let opened_at = self.shared.services.upkeep.opened_at();
         let mut rows = self.read(move |db| attention::of_app(db, number))?;
         // What was asked for since is of this process, and its work may still be under way.
         rows.retain(|row| !row.since.parse().is_ok_and(|since: Moment| since >= opened_at));
@@ -118,7 +118,7 @@ impl Hub {
     /// Ends the streams of another life of this process and gives back every reservation whose stream is
     /// not live. Streams that were started since this hub was opened are left alone.
     fn settle_streams(&self, id: &AppId, number: i64, reserved: Vec<String>) -> Result<()> {
-        let opened_at = self.shared.upkeep.opened_at();
+        let opened_at = self.shared.services.upkeep.opened_at();
         let over = match self.shared.config.live_streams {
             LiveStreams::Keep => self.app(id)?.read(|tx| -> Result<Vec<String>> {
                 let mut over = Vec::new();

@@ -62,7 +62,7 @@ pub struct TenantUsage {
 impl Hub {
     /// The control database, to be read.
     pub fn registry(&self) -> Registry<'_> {
-        Registry(Source::Plane(&self.shared.plane))
+        Registry(Source::Plane(&self.shared.services.plane))
     }
 }
 

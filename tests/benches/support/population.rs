@@ -28,7 +28,7 @@ pub(crate) fn populate(dir: &Path, apps: usize, is_opened: impl Fn(usize) -> boo
     let small = in_small_pages(&data.app(&model).db(), &dir.join("small.db"));
     let mut db = plain(&control);
     let tx = db.transaction().expect("a transaction");
-    for number in FIRST..FIRST + apps {
+    for number in FIRST..=apps {
         let (id, own) = (app_id(number), uuid_of(&uuid, number));
         let bytes = if is_opened(number) { &full } else { &small };
         let bytes = replaced(&replaced(bytes, model.as_str(), id.as_str()), &uuid, &own);

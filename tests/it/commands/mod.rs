@@ -103,6 +103,8 @@ fn refused(place: &Place, line: &[&str], code: i32, words: &[&str]) {
         assert!(output.stderr().contains(word), "{word:?} is not said of {line:?}: {}", output.stderr());
     }
     assert!(output.stdout().is_empty(), "{line:?} printed {}", output.stdout());
-    let changes = place.changes(&before);
+    let mut changes = place.changes(&before);
+    // An empty place for work comes and goes.
+    changes.retain(|change| !change.ends_with(" apps/.staging"));
     assert!(changes.is_empty(), "{line:?} changed {changes:?}");
 }

@@ -33,7 +33,10 @@ fn every_sealed_copy_is_adopted_and_holds_the_same() {
 fn an_app_moves_there_and_back_and_there_again() {
     let told = told(&["move"]);
     assert!(told[0].starts_with("refused: the same app is in the trash as \"news-24\""), "{told:?}");
-    assert!(told[0].ends_with("`streamhub app undelete news-24` brings back what is in the trash"), "{told:?}");
+    assert!(
+        told[0].ends_with("`streamhub app undelete news-24` brings back what is in the trash"),
+        "{told:?}"
+    );
     assert_eq!(told[1..], ["moved 5 times", "the other side can bring back what it had"]);
 }
 

@@ -29,13 +29,26 @@ fn instead(dir: &Path, put: impl FnOnce(&Path)) {
 
 const UNFIT: &[Spoil] = &[
     ("another app's", "uuid", |dir| {
-        fs::copy(dir.with_file_name("other-one").join("app.db"), dir.join("app.db")).map(drop).expect("swapped");
+        fs::copy(dir.with_file_name("other-one").join("app.db"), dir.join("app.db"))
+            .map(drop)
+            .expect("swapped");
     }),
     ("an earlier generation's", "from before the app moved", |dir| {
         let control = dir.join("../../streamhub.db");
         sql(&control, "UPDATE apps SET generation = 2 WHERE name = 'news-24'");
     }),
-    ("a later generation's", "the control database is older than the app", |dir| meta(dir, "generation", "7")),
+    ("a later generation's", "the control database is older than the app", |dir| {
+        meta(dir, "generation", "7")
+    }),
+    ("another app's with a -wal", "uuid", |dir| {
+        let other = dir.with_file_name("other-one").join("app.db");
+        let held = rusqlite::Connection::open(&other).expect("a connection");
+        held.execute_batch("CREATE TABLE mine (a)").expect("a write");
+        for name in ["app.db", "app.db-wal"] {
+            fs::copy(other.with_file_name(name), dir.join(name)).map(drop).expect("swapped");
+        }
+        held.execute_batch("DROP TABLE mine").expect("a write");
+    }),
     ("another tenant's", "tenant", |dir| meta(dir, "tenant", "acme")),
     ("of another name", "its name is \"elsewhere\"", |dir| meta(dir, "name", "elsewhere")),
     ("of another program", "another program", |dir| sql(&dir.join("app.db"), "PRAGMA application_id = 7")),
@@ -45,7 +58,9 @@ const UNFIT: &[Spoil] = &[
     }),
     ("with a view", "view", |dir| sql(&dir.join("app.db"), "CREATE VIEW peek AS SELECT 1")),
     ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
-    ("text", "not a SQLite database", |dir| fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text")),
+    ("text", "not a SQLite database", |dir| {
+        fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text")
+    }),
     ("cut off", "bytes", |dir| {
         let file = fs::File::options().write(true).open(dir.join("app.db")).expect("opened");
         file.set_len(8192).expect("cut off");
@@ -104,19 +119,23 @@ const UNBELIEVABLE: &[Spoil] = &[
         let seal = fs::read_to_string(dir.join("app.seal")).expect("read");
         let (before, rest) = seal.split_once("\"blake3\": \"").expect("its digest");
         let other = if rest.starts_with('0') { '1' } else { '0' };
-        fs::write(dir.join("app.seal"), format!("{before}\"blake3\": \"{other}{}", &rest[1..])).expect("written");
+        fs::write(dir.join("app.seal"), format!("{before}\"blake3\": \"{other}{}", &rest[1..]))
+            .expect("written");
     }),
     ("with half a seal", "seal", |dir| fs::write(dir.join("app.seal"), "{\"format\": 1,").expect("written")),
     ("with another app's seal and database", "seal belongs", |dir| {
         let seal = fs::read_to_string(dir.join("app.seal")).expect("read");
         let at = seal.find("\"uuid\": \"").expect("its uuid") + 9;
         let other = if seal[at..].starts_with('0') { "1" } else { "0" };
-        fs::write(dir.join("app.seal"), format!("{}{other}{}", &seal[..at], &seal[at + 1..])).expect("written");
+        fs::write(dir.join("app.seal"), format!("{}{other}{}", &seal[..at], &seal[at + 1..]))
+            .expect("written");
     }),
     ("with a -wal", "-wal", |dir| fs::write(dir.join("app.db-wal"), "x").expect("written")),
     ("with a link among its files", "link", |dir| symlink("/dev/null", dir.join("hls")).expect("a link")),
     ("without a database", "no such file", |dir| fs::remove_file(dir.join("app.db")).expect("removed")),
-    ("with a FIFO for a database", "FIFO", |dir| instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"))),
+    ("with a FIFO for a database", "FIFO", |dir| {
+        instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"))
+    }),
     ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
 ];
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use streamhub::{Hub, HubError, Kind, LiveError, StoreError};
+use streamhub::{AppState, Hub, HubError, Kind, LiveError, StoreError};
 use streamhub_tests::disk::Disk;
 use streamhub_tests::files::{tree_changes, tree_digest};
 use streamhub_tests::live::program;
@@ -36,7 +36,9 @@ fn d4_a_missing_directory_is_an_error_and_no_empty_database() {
         for error in [
             hub.app(&id("news-24")).map(drop).expect_err("it is not there"),
             hub.seal(&id("news-24")).map(drop).expect_err("it is not there"),
-            hub.optimize(&id("news-24"), &streamhub::progress::Silent).map(drop).expect_err("it is not there"),
+            hub.optimize(&id("news-24"), &streamhub::progress::Silent)
+                .map(drop)
+                .expect_err("it is not there"),
             hub.rename(&id("news-24"), &id("renamed")).map(drop).expect_err("it is not there"),
         ] {
             assert!(!error.way_out().is_empty(), "{error}");
@@ -96,7 +98,9 @@ fn d13_a_configuration_is_replaced_and_never_written_in_place() {
     let site = Site::new();
     let hub = site.hub_with("a", &["news-24"]);
     let (path, former) = (site.path("a/apps/news-24/config.yaml"), site.path("former"));
-    fs::write(&path, "# by hand\nname: news-24\n").and_then(|()| fs::hard_link(&path, &former)).expect("written");
+    fs::write(&path, "# by hand\nname: news-24\n")
+        .and_then(|()| fs::hard_link(&path, &former))
+        .expect("written");
     fs::write(path.with_file_name("config.yaml.0123.part"), "name: ne").expect("a killed write's");
     hub.patch_app_config(&id("news-24"), &json!({"x": 1})).expect("changed");
     assert_eq!(fs::read_to_string(&former).expect("the former file"), "# by hand\nname: news-24\n");
@@ -121,19 +125,23 @@ fn a_closure_that_panics_or_commits_fails_alone() {
     assert!(matches!(panicked, Err(HubError::Live(LiveError::Panicked { .. }))), "{panicked:?}");
     let read = app.read::<(), HubError>(|_| Err(HubError::Closed));
     assert!(matches!(read, Err(HubError::Closed)), "its own error comes back");
-    for end in ["COMMIT", "ROLLBACK", "END", "SAVEPOINT x", "ATTACH ':memory:' AS x", "PRAGMA synchronous = OFF"] {
+    for end in
+        ["COMMIT", "ROLLBACK", "END", "SAVEPOINT x", "ATTACH ':memory:' AS x", "PRAGMA synchronous = OFF"]
+    {
         let ended = app.write(move |tx| {
             tx.execute(insert, []).map_err(StoreError::from)?;
             tx.execute(end, []).map_err(StoreError::from)?;
             Ok::<_, HubError>(())
         });
         assert!(ended.is_err(), "{end}");
-        let ended = app.read(|tx| tx.query_row(end, [], |_| Ok(())).map_err(|error| StoreError::from(error).into()));
+        let ended =
+            app.read(|tx| tx.query_row(end, [], |_| Ok(())).map_err(|error| StoreError::from(error).into()));
         assert!(matches!(ended, Err::<(), HubError>(_)), "{end}");
     }
     let mine = "SELECT count(*) FROM _streamhub_meta WHERE key = 'mine'";
     let mine = app.read(|tx| {
-        tx.query_row(mine, [], |row| row.get::<_, i64>(0)).map_err(|error| HubError::from(StoreError::from(error)))
+        tx.query_row(mine, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| HubError::from(StoreError::from(error)))
     });
     assert_eq!(mine.expect("a read"), 0);
     drop(app);
@@ -146,7 +154,8 @@ fn a_closure_that_panics_or_commits_fails_alone() {
 fn a_write_that_does_not_come_back_holds_up_its_own_app_only() {
     let site = Site::new();
     let mut config = site.config("a");
-    (config.limits.wait, config.limits.stuck_after) = (Duration::from_millis(200), Duration::from_millis(100));
+    (config.limits.wait, config.limits.stuck_after) =
+        (Duration::from_millis(200), Duration::from_millis(100));
     let hub = Hub::open(&config, &streamhub::progress::Silent).expect("a hub");
     for app in ["news-24", "other-one"] {
         created(&hub, app);
@@ -165,8 +174,11 @@ fn a_write_that_does_not_come_back_holds_up_its_own_app_only() {
         })
     };
     has_begun.recv().expect("it is at work");
+    // Who comes before it is known to be stuck waits for it.
+    while hub.app_state(&id("news-24")) != AppState::Stuck {
+        thread::sleep(Duration::from_millis(1));
+    }
     for _ in 0..3 {
-        // Sooner or later nobody even gets a lease; either way it is said that it is busy.
         let error = start(&hub, "news-24", "late").expect_err("it does not come back");
         assert!(matches!(error, HubError::Busy { .. }) && error.kind() == Kind::Unavailable, "{error}");
         serves(&hub, "other-one");
@@ -197,8 +209,10 @@ fn a_corrupt_app_is_out_of_service_among_others_that_serve() {
     let hub = site.hub("a");
     let damaged = hub.app(&id("news-24")).and_then(|app| {
         app.read(|tx| {
-            tx.query_row("SELECT sum(length(metatags_json)) FROM vods NOT INDEXED", [], |row| row.get::<_, i64>(0))
-                .map_err(|error| HubError::from(StoreError::from(error)))
+            tx.query_row("SELECT sum(length(metatags_json)) FROM vods NOT INDEXED", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .map_err(|error| HubError::from(StoreError::from(error)))
         })
     });
     let error = damaged.expect_err("it is damaged").to_string();

@@ -123,10 +123,14 @@ fn state(home: &Path) -> Result<()> {
     let data = home.join("data");
     println!("sealed {}", seals(&data)?.join(" "));
     for _ in 0..2 {
+        let control = data.join("streamhub.db");
+        let attention = "SELECT kind || ' ' || ref FROM _streamhub_attention";
+        let waiting = rows(&control, attention)?;
         let hub = open(&data)?;
-        let settled = Instant::now() + Duration::from_secs(20);
+        let patience = Instant::now() + Duration::from_secs(20);
         // Upkeep works in the background.
-        while count(&data, "_streamhub_attention")? > 0 && Instant::now() < settled {
+        while rows(&control, attention)?.iter().any(|row| waiting.contains(row)) && Instant::now() < patience
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
         hub.close()?;
@@ -154,14 +158,6 @@ fn seals(data: &Path) -> Result<Vec<String>> {
 
 fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-}
-
-fn count(data: &Path, table: &str) -> Result<i64> {
-    Ok(read_only(&data.join("streamhub.db"))?.query_row(
-        &format!("SELECT count(*) FROM {table}"),
-        [],
-        |row| row.get(0),
-    )?)
 }
 
 fn rows(path: &Path, sql: &str) -> Result<Vec<String>> {

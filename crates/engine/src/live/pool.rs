@@ -38,6 +38,8 @@ struct State {
     out: Vec<(u64, Instant)>,
     /// Connections that are being opened or closed.
     changing: usize,
+    /// Who waits for a connection to come back: waking nobody would cost a system call at every read.
+    waiting: usize,
     next: u64,
     /// For the first connection and for the descriptors of those that were closed.
     base: Reservation,
@@ -80,6 +82,7 @@ impl Pool {
             idle: Vec::from([conn]),
             out: Vec::with_capacity(limits.connections),
             changing: 0,
+            waiting: 0,
             next: 0,
             base,
             further: Vec::new(),
@@ -124,8 +127,7 @@ impl Pool {
                 Stage::OutOfService(reason) => return Err(self.out_of_service(reason)),
                 Stage::Closed => return Err(LiveError::Closed { path: self.path.to_path_buf() }),
             }
-            state =
-                wait_until(&self.returned, state, deadline).ok_or_else(|| self.busy(Busy::Connections))?;
+            state = self.wait(state, deadline).ok_or_else(|| self.busy(Busy::Connections))?;
         }
     }
 
@@ -144,6 +146,21 @@ impl Pool {
         state.next += 1;
         state.out.push((number, since));
         Taken { pool: self, number, since, conn: Some(conn) }
+    }
+
+    /// Waits for a connection to come back, or for another stage; none when `deadline` has passed already.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Instant,
+    ) -> Option<MutexGuard<'a, State>> {
+        state.waiting += 1;
+        if let Some(mut state) = wait_until(&self.returned, state, deadline) {
+            state.waiting -= 1;
+            return Some(state);
+        }
+        lock(&self.state).waiting -= 1;
+        None
     }
 
     /// Whether any operation has been at work for too long.
@@ -281,7 +298,7 @@ impl Pool {
         let deadline = Instant::now() + self.limits.wait;
         let mut state = lock(&self.state);
         while state.out.len() > but || state.changing > 0 {
-            state = wait_until(&self.returned, state, deadline).ok_or_else(|| {
+            state = self.wait(state, deadline).ok_or_else(|| {
                 let detail = "operations on it did not end in time".to_owned();
                 Error::unfit(&self.path, Unfit::Mismatch { detail })
             })?;
@@ -376,11 +393,13 @@ impl Drop for Taken<'_> {
                 let _ = conn.control("ROLLBACK -- of what was left");
             }
         }
-        {
-            let mut state = lock(&self.pool.state);
-            state.out.retain(|(number, _)| *number != self.number);
-            state.idle.extend(conn);
+        let mut state = lock(&self.pool.state);
+        state.out.retain(|(number, _)| *number != self.number);
+        state.idle.extend(conn);
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.pool.returned.notify_one();
         }
-        self.pool.returned.notify_one();
     }
 }
