@@ -25,7 +25,9 @@ fn main() {
     let hub = support::hub(scratch.path());
     let ids: Vec<AppId> = (0..APPS).map(|number| support::create(&hub, number)).collect();
     let map: DashMap<AppId, Arc<u64>> = ids.iter().cloned().zip((0..).map(Arc::new)).collect();
-    ids.iter().for_each(|id| lease(&hub, id));
+    for id in &ids {
+        lease(&hub, id);
+    }
 
     let calls = CALLS / u32::try_from(APPS).expect("few");
     let compared = by_turns(

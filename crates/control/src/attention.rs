@@ -4,7 +4,7 @@
 //! apps that have one. A row of kind [`STREAM`] reserves one of the tenant's concurrent streams.
 
 use rusqlite::{Connection, Result, Row, named_params};
-use streamhub_engine::time;
+use streamhub_engine::time::{self, Moment};
 
 use crate::TenantId;
 use crate::apps::OF_TENANT;
@@ -34,6 +34,31 @@ pub fn add(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<
     )?
     .execute(named_params! { ":app": app_id, ":kind": kind, ":ref": reference, ":now": time::now() })
     .map(|added| added == 1)
+}
+
+/// Says of a row that it was asked for at the present. Says whether there is one.
+pub fn renew(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
+    db.prepare_cached(
+        "UPDATE _streamhub_attention SET since = :now WHERE app_id = :app AND kind = :kind AND ref = :ref",
+    )?
+    .execute(named_params! { ":app": app_id, ":kind": kind, ":ref": reference, ":now": time::now() })
+    .map(|renewed| renewed == 1)
+}
+
+/// Removes a row that was asked for before a moment. Says whether there was one.
+pub fn remove_older(
+    db: &Connection,
+    app_id: i64,
+    kind: &str,
+    reference: &str,
+    before: &Moment,
+) -> Result<bool> {
+    db.prepare_cached(
+        "DELETE FROM _streamhub_attention \
+         WHERE app_id = :app AND kind = :kind AND ref = :ref AND since < :before",
+    )?
+    .execute(named_params! { ":app": app_id, ":kind": kind, ":ref": reference, ":before": before })
+    .map(|removed| removed == 1)
 }
 
 /// Removes a row. Says whether there was one.

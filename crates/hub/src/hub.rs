@@ -230,7 +230,13 @@ impl Hub {
         let executor = blocking.executor();
         let plane = put_into_service(booted.control, config, &blocking)?;
         let lock = Mutex::new(Some(booted.lock));
-        let services = Arc::new(Services { plane, blocking, upkeep: Upkeep::default(), lock });
+        let services = Arc::new(Services {
+            plane,
+            blocking,
+            upkeep: Upkeep::default(),
+            live_streams: config.live_streams,
+            lock,
+        });
         let opener = AppOpener {
             services: Arc::clone(&services),
             site: booted.site,

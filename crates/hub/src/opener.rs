@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::app_config::AppConfig;
 use crate::blocking::Blocking;
 use crate::error::HubError;
+use crate::hub::LiveStreams;
 use crate::legacy::{LegacySource, Site};
 use crate::upkeep::Upkeep;
 
@@ -38,6 +39,8 @@ pub(crate) struct Services {
     pub(crate) plane: Arc<Plane>,
     pub(crate) blocking: Blocking,
     pub(crate) upkeep: Upkeep,
+    /// What becomes of streams of the process before.
+    pub(crate) live_streams: LiveStreams,
     /// Taken when the hub is closed.
     pub(crate) lock: Mutex<Option<DirLock>>,
 }

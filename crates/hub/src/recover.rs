@@ -12,6 +12,7 @@ use streamhub_engine::{AppId, Database, durable};
 use crate::error::{HubError, Result};
 use crate::hub::{Hub, LiveStreams};
 use crate::life::RENAME;
+use crate::live_streams;
 use crate::opener::OUTBOX;
 
 impl Hub {
@@ -119,42 +120,26 @@ impl Hub {
     /// not live. Streams that were started since this hub was opened are left alone.
     fn settle_streams(&self, id: &AppId, number: i64, reserved: Vec<String>) -> Result<()> {
         let opened_at = self.shared.services.upkeep.opened_at();
-        let over = match self.shared.config.live_streams {
-            LiveStreams::Keep => self.app(id)?.read(|tx| -> Result<Vec<String>> {
-                let mut over = Vec::new();
-                for stream in reserved {
-                    let live =
-                        streams::by_id(tx, &stream)?.is_some_and(|row| row.status == streams::Status::Active);
-                    if !live {
-                        over.push(stream);
-                    }
+        let lease = self.app(id)?;
+        if self.shared.config.live_streams == LiveStreams::End {
+            let (reserved, opened_at) = (reserved.clone(), opened_at.clone());
+            lease.write(move |tx| {
+                reserved.iter().try_for_each(|stream| live_streams::end_of_before(tx, stream, &opened_at))
+            })?;
+        }
+        let over = lease.read(|tx| -> Result<Vec<String>> {
+            let mut over = Vec::new();
+            for stream in reserved {
+                let row = streams::by_id(tx, &stream)?;
+                if row.is_none_or(|row| row.status != streams::Status::Active) {
+                    over.push(stream);
                 }
-                Ok(over)
-            })?,
-            LiveStreams::End => {
-                let lease = self.app(id)?;
-                lease.write(move |tx| -> Result<Vec<String>> {
-                    let mut over = Vec::new();
-                    for stream in &reserved {
-                        let row = streams::by_id(tx, stream)?;
-                        let is_ours = row.as_ref().is_some_and(|row| {
-                            row.status == streams::Status::Active
-                                && row.started_at.parse().is_ok_and(|start: Moment| start >= opened_at)
-                        });
-                        if !is_ours {
-                            if row.is_some() {
-                                streams::end(tx, stream)?;
-                            }
-                            over.push(stream.clone());
-                        }
-                    }
-                    Ok(over)
-                })?
             }
-        };
+            Ok(over)
+        })?;
         self.write(move |db| {
             for stream in &over {
-                attention::release_stream(db, number, stream)?;
+                attention::remove_older(db, number, attention::STREAM, stream, &opened_at)?;
             }
             Ok(())
         })

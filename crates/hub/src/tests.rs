@@ -265,3 +265,23 @@ async fn async_callers() {
     drop(app);
     tokio::task::spawn_blocking(move || hub.close().unwrap()).await.unwrap();
 }
+
+#[test]
+fn an_encoder_that_comes_back_after_a_restart_need_not_wait() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
+    hub.close().unwrap();
+    let hub = site.hub("a");
+    let lease = hub.app(&id("news-24")).unwrap();
+    lease.start_stream(stream("live")).unwrap();
+    assert!(matches!(lease.start_stream(stream("live")), Err(HubError::Store(StoreError::Exists { .. }))));
+    // Whatever upkeep finds meanwhile, the reservation is this process's own.
+    hub.attend().unwrap();
+    let reserved =
+        hub.read(|db| streamhub_control::attention::streams_of(db, &TenantId::platform())).unwrap();
+    assert_eq!(reserved, 1);
+    drop(lease);
+    hub.close().unwrap();
+}

@@ -17,6 +17,7 @@ mod user;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use streamhub_tests::command::Streamhub;
 use streamhub_tests::files::{scratch, tree_changes, tree_digest, tree_digest_except};
 use streamhub_tests::legacy::Tree;
@@ -91,6 +92,12 @@ impl Place {
         before.remove("streamhub.lock");
         tree_changes(&before, &tree_digest_except(&self.dir, |path| path == "streamhub.lock"))
     }
+}
+
+/// What a command that has to end well prints as JSON.
+#[track_caller]
+fn json_of(place: &Place, line: &[&str]) -> Value {
+    place.streamhub().run(line.iter().chain(&["--json"])).expect(0).json()
 }
 
 /// Demands that a command is refused with this code, that standard error has these words, and that nothing is

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Place, refused};
-
-fn json_of(place: &Place, line: &[&str]) -> Value {
-    place.streamhub().run(line.iter().chain(&["--json"])).expect(0).json()
-}
+use super::{Place, json_of, refused};
 
 #[test]
 fn a_node_from_its_making_to_its_end() {

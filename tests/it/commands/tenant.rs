@@ -3,11 +3,7 @@
 use serde_json::{Value, json};
 use streamhub_tests::files::tree_changes;
 
-use super::{Place, refused};
-
-fn json_of(place: &Place, line: &[&str]) -> Value {
-    place.streamhub().run(line.iter().chain(&["--json"])).expect(0).json()
-}
+use super::{Place, json_of, refused};
 
 #[test]
 fn a_tenant_is_made_listed_and_shown() {

@@ -1,13 +1,10 @@
 //! `token`: shown once, then only by number.
 
-use serde_json::{Value, json};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use streamhub_tests::readonly;
 
-use super::{Place, refused};
-
-fn json_of(place: &Place, line: &[&str]) -> Value {
-    place.streamhub().run(line.iter().chain(&["--json"])).expect(0).json()
-}
+use super::{Place, json_of, refused};
 
 fn hashes(place: &Place) -> Vec<String> {
     let db = readonly::open(&place.path("streamhub.db"));
@@ -27,7 +24,6 @@ fn a_token_is_printed_once_and_its_hash_is_kept() {
     assert_eq!(made["id"], 2);
     assert!(made["token"].as_str().is_some_and(|other| other.starts_with("sk_") && other != token));
 
-    use sha2::{Digest as _, Sha256};
     assert_eq!(hashes(&place)[0], format!("{:x}", Sha256::digest(token)));
     let list = place.streamhub().run(["token", "list", "--json"]).expect(0);
     assert!(!list.stdout().contains("sk_") && !list.stdout().contains(&hashes(&place)[0]));

@@ -58,7 +58,7 @@ const UNFIT: &[Spoil] = &[
     }),
     ("with a view", "view", |dir| sql(&dir.join("app.db"), "CREATE VIEW peek AS SELECT 1")),
     ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
-    ("text", "not a SQLite database", |dir| {
+    ("text", "not an SQLite database", |dir| {
         fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text")
     }),
     ("cut off", "bytes", |dir| {
