@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
-use scheduled_thread_pool::ScheduledThreadPool;
+use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 
 use crate::connect::{self, BUSY_TIMEOUT};
 use crate::live::{Busy, LiveError};
@@ -63,6 +63,14 @@ impl ManageConnection for Manager {
     }
 }
 
+/// One thread, which ends with its pool instead of waiting for what is to be done next.
+fn housekeeper() -> ScheduledThreadPool {
+    ScheduledThreadPool::builder()
+        .num_threads(1)
+        .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+        .build()
+}
+
 /// Why a connection cannot be opened.
 #[derive(Debug, thiserror::Error)]
 enum PoolError {
@@ -90,7 +98,7 @@ impl ReadPool {
             .min_idle(Some(0))
             .connection_timeout(WAIT)
             .test_on_check_out(false)
-            .thread_pool(Arc::new(ScheduledThreadPool::new(1)))
+            .thread_pool(Arc::new(housekeeper()))
             .build_unchecked(Manager { connections, path: path.to_owned(), open: Arc::clone(&open) });
         Self { pool, path: path.to_owned(), open }
     }

@@ -165,12 +165,11 @@ impl AppOpener {
 
     fn open_database(&self, place: &AppPlace, registered: &App) -> Result<Database, HubError> {
         let path = place.db();
-        let stamp = match judge::stamp_with(&path, self.site.protection) {
-            Err(Error::Unfit { unfit: Unfit::Missing, .. }) if !place.exists()? => {
-                return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
-            }
-            other => other?,
-        };
+        // Also refuses a link in its place, of which SQLite would only say that it cannot be opened.
+        if !place.exists()? {
+            return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
+        }
+        let stamp = judge::stamp_with(&path, self.site.protection)?;
         let version = match SCHEMA.standing(stamp, &path)? {
             Standing::Ours { version } => version,
             Standing::Unmarked { .. } => {

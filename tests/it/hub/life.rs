@@ -26,11 +26,11 @@ fn swept(name: &str, troubles: &[Trouble], stride: usize) {
 
 #[test]
 fn a_kill_or_a_torn_write_leaves_the_old_or_the_new() {
-    swept("hub::life::kill", &Trouble::ALL[..1], 2);
-    swept("hub::life::torn", &Trouble::ALL[1..2], 6);
+    swept("hub::life::kill", &Trouble::ALL[..1], 3);
+    swept("hub::life::torn", &Trouble::ALL[1..2], 10);
 }
 
 #[test]
 fn a_full_or_broken_disk_leaves_the_old_or_the_new() {
-    swept("hub::life::full_or_broken", &Trouble::ALL[2..], 11);
+    swept("hub::life::full_or_broken", &Trouble::ALL[2..], 17);
 }

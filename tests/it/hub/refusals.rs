@@ -69,13 +69,10 @@ const UNFIT: &[Spoil] = &[
     ("a link", "link", |dir| {
         instead(dir, |path| symlink(path.with_file_name("../other-one/app.db"), path).expect("a link"));
     }),
-    ("missing", "missing", |dir| instead(dir, |_| ())),
+    ("missing", "no such file", |dir| instead(dir, |_| ())),
     ("in a directory that is a link", "link", |dir| {
         let away = dir.with_file_name("../away");
         fs::rename(dir, &away).and_then(|()| symlink(&away, dir)).expect("a link");
-    }),
-    ("beside an older system's recordings", "recordings", |dir| {
-        fs::copy(dir.join("app.db"), dir.join("vods.db")).map(drop).expect("a file");
     }),
 ];
 
@@ -104,6 +101,21 @@ fn an_app_that_is_not_its_own_is_out_of_service_and_the_others_serve() {
         hub.close().expect("closed");
         assert_eq!(tree_changes(&before, &tree_digest(&dir)), [""; 0], "{what}");
     }
+}
+
+#[test]
+fn recordings_of_an_older_system_that_nobody_imports_keep_their_app_out_of_service() {
+    let site = Site::new();
+    site.hub_with("a", &["news-24", "other-one"]).close().expect("closed");
+    let dir = site.path("a/apps/news-24");
+    fs::copy(dir.join("app.db"), dir.join("vods.db")).expect("a file");
+    let before = tree_digest(&dir);
+    let hub = site.hub("a");
+    let error = hub.app(&id("news-24")).map(drop).expect_err("nothing is wired in").to_string();
+    assert!(error.contains("vods.db") && error.contains("recordings"), "{error}");
+    start(&hub, "other-one", "more").expect("the other serves");
+    hub.close().expect("closed");
+    assert_eq!(tree_changes(&before, &tree_digest(&dir)), [""; 0]);
 }
 
 /// What is done to a sealed copy before it is to be adopted.

@@ -247,7 +247,8 @@ fn a_cap_ends_a_transaction_and_nobody_is_forgotten() {
     let results = together(&fixture.live, (0..40).map(inserting).collect());
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(rows(&fixture.live).len(), 40);
-    assert!(fixture.counts.transactions.load(Ordering::Relaxed) >= 14);
+    // The last is counted after its answers are out.
+    assert!(fixture.counts.transactions.load(Ordering::Relaxed) >= 13);
 }
 
 #[test]
