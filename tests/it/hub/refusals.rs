@@ -38,7 +38,7 @@ const UNFIT: &[Spoil] = &[
         sql(&control, "UPDATE apps SET generation = 2 WHERE name = 'news-24'");
     }),
     ("a later generation's", "the control database is older than the app", |dir| {
-        meta(dir, "generation", "7")
+        meta(dir, "generation", "7");
     }),
     ("another app's with a -wal", "uuid", |dir| {
         let other = dir.with_file_name("other-one").join("app.db");
@@ -59,7 +59,7 @@ const UNFIT: &[Spoil] = &[
     ("with a view", "view", |dir| sql(&dir.join("app.db"), "CREATE VIEW peek AS SELECT 1")),
     ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
     ("text", "not an SQLite database", |dir| {
-        fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text")
+        fs::write(dir.join("app.db"), "name: x\n".repeat(99)).expect("text");
     }),
     ("cut off", "bytes", |dir| {
         let file = fs::File::options().write(true).open(dir.join("app.db")).expect("opened");
@@ -146,7 +146,7 @@ const UNBELIEVABLE: &[Spoil] = &[
     ("with a link among its files", "link", |dir| symlink("/dev/null", dir.join("hls")).expect("a link")),
     ("without a database", "no such file", |dir| fs::remove_file(dir.join("app.db")).expect("removed")),
     ("with a FIFO for a database", "FIFO", |dir| {
-        instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"))
+        instead(dir, |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO"));
     }),
     ("empty", "empty", |dir| fs::write(dir.join("app.db"), "").expect("emptied")),
 ];

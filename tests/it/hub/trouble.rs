@@ -134,9 +134,9 @@ fn a_closure_that_panics_or_commits_fails_alone() {
             Ok::<_, HubError>(())
         });
         assert!(ended.is_err(), "{end}");
-        let ended =
+        let ended: Result<(), HubError> =
             app.read(|tx| tx.query_row(end, [], |_| Ok(())).map_err(|error| StoreError::from(error).into()));
-        assert!(matches!(ended, Err::<(), HubError>(_)), "{end}");
+        assert!(ended.is_err(), "{end}");
     }
     let mine = "SELECT count(*) FROM _streamhub_meta WHERE key = 'mine'";
     let mine = app.read(|tx| {

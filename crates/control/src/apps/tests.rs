@@ -179,6 +179,35 @@ fn an_undelete_that_stopped_half_way_can_be_taken_back() {
 }
 
 #[test]
+fn a_uuid_that_was_set_aside_comes_back_unless_another_app_has_it() {
+    let db = database();
+    let acme = tenant(&db, "acme");
+    let former = app(&db, "one", &acme);
+    let uuid = by_id(&db, former).unwrap().unwrap().uuid.unwrap();
+    assert!(matches!(set_aside(&db, former).unwrap(), Err(Refused::State { .. })), "it is in service");
+    delete(&db, former, "one-first");
+    let again = || NewApp { uuid: uuid.clone(), ..new_app("one", &acme) };
+    assert!(matches!(insert_creating(&db, &again()).unwrap(), Err(Refused::UuidTaken { .. })));
+    set_aside(&db, former).unwrap().unwrap();
+    assert!(matches!(begin_undelete(&db, &app_id("one")).unwrap(), Err(Refused::Unknown { .. })));
+    // What was not finished gives it back, and an undelete is possible again.
+    let aborted = insert_creating(&db, &again()).unwrap().unwrap();
+    give_back(&db, &uuid).unwrap();
+    assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, aborted, "it is in use");
+    abort_creating(&db, aborted).unwrap().unwrap();
+    assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, former);
+    // Several lives: only the last of those that were left behind gets it back.
+    set_aside(&db, former).unwrap().unwrap();
+    let second = insert_creating(&db, &again()).unwrap().unwrap();
+    activate(&db, second).unwrap().unwrap();
+    delete(&db, second, "one-second");
+    set_aside(&db, second).unwrap().unwrap();
+    give_back(&db, &uuid).unwrap();
+    assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, second);
+    begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+}
+
+#[test]
 fn a_deleted_app_is_seen_only_by_who_asks_for_it() {
     let db = database();
     let acme = tenant(&db, "acme");
