@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod life;
 pub mod live;
 pub mod measure;
+pub mod probe;
 pub mod process;
 pub mod readonly;
 pub mod skip;

@@ -37,7 +37,7 @@ pub fn add(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<
 }
 
 /// Says of a row that it was asked for at the present. Says whether there is one.
-pub fn renew(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
+fn renew(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
     db.prepare_cached(
         "UPDATE _streamhub_attention SET since = :now WHERE app_id = :app AND kind = :kind AND ref = :ref",
     )?
@@ -91,10 +91,12 @@ pub fn apps(db: &Connection) -> Result<Vec<i64>> {
         .collect()
 }
 
-/// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more.
-pub fn reserve_stream(db: &Connection, app_id: i64, stream_id: &str) -> Result<Result<(), QuotaExceeded>> {
-    if has(db, app_id, STREAM, stream_id)? {
-        return Ok(Ok(()));
+/// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more; its
+/// reservation counts as asked for at the present, so that it is not taken for one that was left over.
+/// Says whether there was none before.
+pub fn reserve_stream(db: &Connection, app_id: i64, stream_id: &str) -> Result<Result<bool, QuotaExceeded>> {
+    if renew(db, app_id, STREAM, stream_id)? {
+        return Ok(Ok(false));
     }
     let tenant: TenantId = db
         .prepare_cached("SELECT coalesce(tenant_id, 'platform') FROM apps WHERE id = :app")?
@@ -104,7 +106,7 @@ pub fn reserve_stream(db: &Connection, app_id: i64, stream_id: &str) -> Result<R
     if admitted.is_ok() {
         add(db, app_id, STREAM, stream_id)?;
     }
-    Ok(admitted)
+    Ok(admitted.map(|()| true))
 }
 
 /// Gives a reservation back. Says whether there was one.
@@ -124,14 +126,6 @@ fn streams_of_sql() -> String {
         "SELECT count(*) FROM _streamhub_attention AS attention CROSS JOIN apps ON apps.id = attention.app_id \
          WHERE attention.kind = :kind AND {OF_TENANT}"
     )
-}
-
-/// Whether a row is there.
-pub fn has(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
-    db.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM _streamhub_attention WHERE app_id = :app AND kind = :kind AND ref = :ref)",
-    )?
-    .query_row(named_params! { ":app": app_id, ":kind": kind, ":ref": reference }, |row| row.get(0))
 }
 
 fn read(row: &Row<'_>) -> Result<Attention> {
@@ -229,8 +223,7 @@ mod tests {
                         let limit = limits[app % 2];
                         let free = limit == -1 || i64::try_from(used).unwrap() < limit;
                         let wanted = if free || live.contains(&(app, stream)) {
-                            live.insert((app, stream));
-                            Ok(())
+                            Ok(live.insert((app, stream)))
                         } else {
                             let limit = Limit::try_from(limit).unwrap();
                             Err(QuotaExceeded {

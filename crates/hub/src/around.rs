@@ -65,7 +65,7 @@ impl Hub {
                 tracing::warn!(app.id = %id, registered = same.name, "a directory among the apps is a copy of a registered app");
             }
             Ok(None) => {
-                tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it");
+                tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; moved elsewhere, `streamhub app adopt` takes it");
             }
             Err(error) => {
                 tracing::warn!(app.id = %id, %error, "a directory among the apps belongs to no app and cannot be adopted");

@@ -67,7 +67,8 @@ impl Blocking {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |work| match shared.runtime.get() {
             Some(runtime) => drop(runtime.spawn_blocking(work)),
-            None => drop(std::thread::spawn(work)),
+            // Where there is no thread to be had, the work is dropped, which does it.
+            None => drop(std::thread::Builder::new().spawn(work)),
         })
     }
 

@@ -404,7 +404,7 @@ impl HubError {
                 "is the disk mounted? otherwise restore the app from a backup".to_owned()
             }
             Self::DirectoryThere { .. } => {
-                "move it away, or adopt it with `streamhub app adopt` where it is a copy of an app".to_owned()
+                "move it away; where it is a copy of an app, `streamhub app adopt` takes it from there".to_owned()
             }
             Self::InTrash { name } => format!("`streamhub app undelete {name}` brings back what is in the trash"),
             Self::OwnMount { .. } => "copy it to where the other apps are and unmount it".to_owned(),

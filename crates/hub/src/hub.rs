@@ -19,7 +19,7 @@ use crate::boot;
 use crate::error::{HubError, Result};
 use crate::lease::Lease;
 use crate::legacy::LegacySource;
-use crate::opener::{AppOpener, Services};
+use crate::opener::{AppOpener, Services, Settled};
 use crate::progress::Progress;
 use crate::report::SplitReport;
 use crate::upkeep::Upkeep;
@@ -235,6 +235,7 @@ impl Hub {
             blocking,
             upkeep: Upkeep::default(),
             live_streams: config.live_streams,
+            settled: Settled::default(),
             lock,
         });
         let opener = AppOpener {
@@ -244,7 +245,6 @@ impl Hub {
             limits: config.limits,
             observer: Arc::clone(&config.observer),
             executor,
-            settled: Arc::default(),
         };
         let cache = Cache::new(
             opener,

@@ -21,11 +21,7 @@ impl Lease {
         let (app, stream) = (self.registered().id, new.stream_id.clone());
         let reserved = self.services().plane.write({
             let stream = stream.clone();
-            move |db| {
-                // Renewed, so that a reservation of the process before is not taken for a left-over.
-                let held = attention::renew(db, app, attention::STREAM, &stream)?;
-                Ok(attention::reserve_stream(db, app, &stream)?.map(|()| !held))
-            }
+            move |db| attention::reserve_stream(db, app, &stream)
         })??;
         let new = NewStream { app_id: app, ..new };
         let ended_before =

@@ -41,6 +41,7 @@ pub(crate) struct Services {
     pub(crate) upkeep: Upkeep,
     /// What becomes of streams of the process before.
     pub(crate) live_streams: LiveStreams,
+    pub(crate) settled: Settled,
     /// Taken when the hub is closed.
     pub(crate) lock: Mutex<Option<DirLock>>,
 }
@@ -54,9 +55,8 @@ pub(crate) struct OpenApp {
     pub(crate) inline: AtomicBool,
     /// What names this opening in the registry, once something was written.
     written: Arc<OnceLock<String>>,
-    settled: Arc<Settled>,
     /// Reads that may wait on blocking threads at the same time.
-    pub(crate) readers: Arc<Semaphore>,
+    pub(crate) readers: Semaphore,
     // The last to go, since the directory is locked through it: fields drop in order.
     pub(crate) services: Arc<Services>,
 }
@@ -66,7 +66,7 @@ impl Handle for OpenApp {
         if let Some(reference) = self.written.get()
             && self.live.read(|tx| Ok::<_, HubError>(outbox::is_empty(tx)?)).unwrap_or(false)
         {
-            self.settled.add(self.registered.id, reference.clone());
+            self.services.settled.add(self.registered.id, reference.clone());
         }
         self.live.close()
     }
@@ -106,7 +106,6 @@ pub(crate) struct AppOpener {
     pub(crate) limits: Limits,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) executor: Executor,
-    pub(crate) settled: Arc<Settled>,
 }
 
 impl Opener for AppOpener {
@@ -125,10 +124,9 @@ impl Opener for AppOpener {
             first_write: self.first_write(&place, registered.id, Arc::clone(&written)),
         };
         let live = grant.live(db, config)?;
-        let readers = Arc::new(Semaphore::new(self.limits.connections));
-        let (inline, settled) = (AtomicBool::new(false), Arc::clone(&self.settled));
+        let (inline, readers) = (AtomicBool::new(false), Semaphore::new(self.limits.connections));
         let services = Arc::clone(&self.services);
-        Ok(OpenApp { live, registered, inline, written, settled, readers, services })
+        Ok(OpenApp { live, registered, inline, written, readers, services })
     }
 
     fn is_lasting(&self, error: &HubError) -> bool {

@@ -108,9 +108,8 @@ impl Hub {
         self.ship(id)?;
         let empty = self.app(id)?.read(|tx| outbox::is_empty(tx).map_err(HubError::from))?;
         if empty {
-            let settled = &self.shared.cache.opener().settled;
             for reference in outboxes {
-                settled.add(number, reference);
+                self.shared.services.settled.add(number, reference);
             }
         }
         self.forget_empty_outboxes()
@@ -162,7 +161,7 @@ impl Hub {
 
     /// Forgets that the outboxes of apps that were closed since may hold work: they were empty.
     pub(crate) fn forget_empty_outboxes(&self) -> Result<()> {
-        let settled = self.shared.cache.opener().settled.take();
+        let settled = self.shared.services.settled.take();
         if settled.is_empty() {
             return Ok(());
         }

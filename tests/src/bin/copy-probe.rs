@@ -17,7 +17,8 @@ use std::thread;
 
 use streamhub::progress::Silent;
 use streamhub::vods::{self, NewVod};
-use streamhub::{Adoption, AppId, Hub, HubConfig, HubError, Kind, NewApp, Proof, TenantId, Volatile};
+use streamhub::{Adoption, AppId, Hub, HubError, Kind, NewApp, Proof, TenantId};
+use streamhub_tests::probe::{config, ended};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -32,18 +33,11 @@ fn main() -> ExitCode {
         ["move", dir] => back_and_forth(Path::new(dir)),
         _ => Err("usage: copy-probe live DIR COPIES | sealed DIR COPIES | move DIR".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("error {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(result)
 }
 
 fn open(dir: &Path) -> Result<Hub, HubError> {
-    let mut config = HubConfig::new(dir);
-    config.volatile = Volatile::Permit;
+    let mut config = config(dir);
     // Checkpoints come often, since they are what a copy of a live database is torn by.
     config.limits.checkpoint_pages = 20;
     Hub::open(&config, &Silent)

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, setrlimit};
 use streamhub::progress::Silent;
 use streamhub::vods::{self, NewVod};
-use streamhub::{AppId, Busy, Cost, Hub, HubConfig, HubError, Kind, Lease, NewApp, TenantId, Volatile};
+use streamhub::{AppId, Busy, Cost, Hub, HubConfig, HubError, Kind, Lease, NewApp, TenantId};
+use streamhub_tests::probe::{self, ended};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -38,18 +39,11 @@ fn main() -> ExitCode {
         Some("storm") => storm(Path::new(&arguments[1]), number(2), number(3), number(4)),
         _ => Err("usage: crowd-probe make DIR APPS | open DIR APPS | starve DIR APPS | storm DIR APPS SECONDS SEED".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("error {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(result)
 }
 
 fn config(dir: &Path) -> HubConfig {
-    let mut config = HubConfig::new(dir);
-    config.volatile = Volatile::Permit;
+    let mut config = probe::config(dir);
     config.idle = Duration::from_millis(500);
     config
 }

@@ -17,8 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use streamhub::progress::Silent;
 use streamhub::streams::{Kind, NewStream};
-use streamhub::{Adoption, AppId, Hub, HubConfig, HubError, NewApp, Seal, TenantId, Volatile, streams};
+use streamhub::{Adoption, AppId, Hub, HubError, NewApp, Seal, TenantId, streams};
 use streamhub_engine::{Unopened, durable};
+use streamhub_tests::probe::{config, ended};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -35,19 +36,11 @@ fn main() -> ExitCode {
         },
         _ => Err("usage: life-probe make|state|VERB HOME".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("error {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(result)
 }
 
 fn open(dir: &Path) -> Result<Hub, HubError> {
-    let mut config = HubConfig::new(dir);
-    config.volatile = Volatile::Permit;
-    Hub::open(&config, &Silent)
+    Hub::open(&config(dir), &Silent)
 }
 
 fn id(name: &str) -> AppId {
@@ -55,8 +48,7 @@ fn id(name: &str) -> AppId {
 }
 
 fn stream(name: &str) -> NewStream {
-    let stream_id = name.to_owned();
-    NewStream { app_id: 0, stream_id, kind: Kind::Rtmp, room: None, participant: None }
+    NewStream::named(name, Kind::Rtmp)
 }
 
 fn make(home: &Path) -> Result<()> {

@@ -21,6 +21,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use streamhub_engine::cache::{Cache, CacheConfig, Cost, Grant, Lease, LeaseError, Opener};
 use streamhub_engine::live::{Config, Limits, Live, LiveError};
 use streamhub_engine::{AppId, Database, Fault, ReadTx, WriteTx};
+use streamhub_tests::probe::ended;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -54,13 +55,7 @@ fn main() -> ExitCode {
         ["costs", dir] => costs(Path::new(dir)),
         _ => Err("usage: live-probe writes DB SEED | batch DB | descriptors DIR | costs DIR".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("error {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(result)
 }
 
 fn serve(path: &Path, limits: Limits) -> Result<Live> {

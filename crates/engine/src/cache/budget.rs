@@ -3,11 +3,10 @@
 //! Both are reserved before anything is opened and given back when it is closed, so that the process
 //! never finds out by running into the kernel's limit.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
-
-use std::sync::Arc;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait_until};

@@ -1,9 +1,8 @@
 //! Having an app alone: nobody leases it, and no connection to its database is open.
 
 use std::mem;
-use std::time::Instant;
-
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::app_id::AppId;
 use crate::cache::slot::State;

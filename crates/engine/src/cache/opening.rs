@@ -1,8 +1,7 @@
 //! Opening an app that is not open: once, however many ask, and not for ever.
 
-use std::time::Instant;
-
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::app_id::AppId;
 use crate::cache::budget::{Budget, Cost, Reservation};

@@ -1,8 +1,7 @@
 //! What a cache has done and is doing, for metrics and for people.
 
-use std::time::{Duration, Instant};
-
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::app_id::AppId;
 use crate::cache::budget::Cost;

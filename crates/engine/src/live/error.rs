@@ -3,9 +3,8 @@
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Fault};
 

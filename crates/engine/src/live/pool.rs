@@ -5,9 +5,8 @@
 
 use std::mem;
 use std::path::Path;
-use std::time::Instant;
-
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::cache::budget::{Budget, Cost, Reservation};
 use crate::connect::Database;
@@ -396,10 +395,13 @@ impl Drop for Taken<'_> {
         let mut state = lock(&self.pool.state);
         state.out.retain(|(number, _)| *number != self.number);
         state.idle.extend(conn);
-        let is_awaited = state.waiting > 0;
+        let (is_awaited, serves) = (state.waiting > 0, matches!(state.stage, Stage::Serving));
         drop(state);
-        if is_awaited {
-            self.pool.returned.notify_one();
+        match (is_awaited, serves) {
+            (false, _) => {}
+            (true, true) => self.pool.returned.notify_one(),
+            // Whoever closes the connections waits too, and must not miss it for a reader that cannot use it.
+            (true, false) => self.pool.returned.notify_all(),
         }
     }
 }
