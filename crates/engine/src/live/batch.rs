@@ -60,11 +60,18 @@ pub(crate) struct Cap {
 pub(crate) struct Done {
     /// Jobs whose writes were committed.
     pub(crate) committed: usize,
+    /// What is to be answered.
+    pub(crate) settled: Settled,
     /// The commit failed: what the disk holds is not known.
     pub(crate) unknown: Option<Unknown>,
     /// A job ran into damage.
     pub(crate) damaged: bool,
 }
+
+/// Jobs whose end is certain. To wake their callers takes as long as a commit does: whoever leads next can be
+/// at work meanwhile.
+#[derive(Default)]
+pub(crate) struct Settled(VecDeque<Pending>);
 
 /// Jobs that may have been committed or not. They are to be answered when nobody can read any more what
 /// there seems to be.
@@ -87,8 +94,8 @@ enum Caution {
 
 /// How a transaction ended.
 enum End {
-    /// Committed, with so many jobs in it.
-    Committed(usize),
+    /// Committed, or failed for certain.
+    Committed(Settled),
     /// Rolled back by us, because a job failed half-way. It was answered; the others are to run again.
     Undone,
     /// Rolled back by SQLite, because a job's statement failed badly. The same.
@@ -126,8 +133,10 @@ pub(crate) fn run(conn: &Conn, jobs: &mut VecDeque<Box<dyn Job>>, more: More<'_>
     let mut done = Done::default();
     while !jobs.is_empty() {
         match transact(conn, jobs, more, cap, caution, &mut done.damaged) {
-            End::Committed(jobs) => {
-                done.committed += jobs;
+            End::Committed(settled) => {
+                // Each is told of its own transaction, not of the last one.
+                std::mem::replace(&mut done.settled, settled).answer();
+                done.committed += done.settled.committed();
                 if caution != Caution::Alone || began.elapsed() >= cap.time {
                     break;
                 }
@@ -156,10 +165,7 @@ fn transact(
     if let Err(source) = conn.control(BEGIN) {
         *damaged |= is_damage(Fault::of_sqlite(&source));
         let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source });
-        for job in jobs.drain(..) {
-            job.answer(Some(error.duplicate()));
-        }
-        return End::Committed(0);
+        return End::Committed(Settled::failed(jobs.drain(..), &error));
     }
     let (started, changes) = (Instant::now(), conn.db.total_changes());
     let mut ran = VecDeque::with_capacity(jobs.len());
@@ -214,11 +220,7 @@ fn run_again(ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>) {
 fn commit(conn: &Conn, ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>) -> End {
     let path = conn.db.path();
     let Err(source) = conn.control(COMMIT) else {
-        let committed = ran.iter().filter(|pending| pending.is_well).count();
-        for pending in ran {
-            pending.job.answer(pending.error);
-        }
-        return End::Committed(committed);
+        return End::Committed(Settled(ran));
     };
     let (well, failed): (VecDeque<_>, _) = ran.into_iter().partition(|pending| pending.is_well);
     // What the failures rest on is not there, or not known to be.
@@ -227,12 +229,26 @@ fn commit(conn: &Conn, ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>
     // No room for the last frame, or for one before it: a `-wal` without it holds no commit.
     if source.sqlite_error_code() == Some(ErrorCode::DiskFull) && conn.db.is_autocommit() {
         let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source });
-        for job in jobs {
-            job.answer(Some(error.duplicate()));
-        }
-        return End::Committed(0);
+        return End::Committed(Settled::failed(jobs, &error));
     }
     End::Unknown(Unknown { jobs: jobs.collect(), path: path.to_owned(), source: Arc::new(source) })
+}
+
+impl Settled {
+    /// None of these jobs was committed.
+    pub(crate) fn failed(jobs: impl Iterator<Item = Box<dyn Job>>, error: &LiveError) -> Self {
+        Self(jobs.map(|job| Pending { job, error: Some(error.duplicate()), is_well: false }).collect())
+    }
+
+    fn committed(&self) -> usize {
+        self.0.iter().filter(|pending| pending.is_well).count()
+    }
+
+    pub(crate) fn answer(self) {
+        for Pending { job, error, .. } in self.0 {
+            job.answer(error);
+        }
+    }
 }
 
 impl Unknown {
@@ -383,10 +399,10 @@ where
     }
 }
 
-/// Runs what a caller brought along; its panic is not the leader's, who has others to answer.
-fn contained(work: impl FnOnce()) {
+/// Runs what others brought along; their panic is not the leader's, who has more to answer.
+pub(crate) fn contained(work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-        tracing::error!(panic = words(&*panic), "a writer's caller panicked when it was answered");
+        tracing::error!(panic = words(&*panic), "whoever was told how a write ended panicked");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The writer's queue under a model checker: many interleavings of the same few threads.
 //!
-//! The jobs are fakes, so that nothing but the queue and the tickets is tried: every job is answered once,
+//! The jobs are fakes, so that nothing but the queue and the tickets is tried: every job is done once,
 //! by one leader at a time, in the order of its thread, and nobody waits for ever.
 
 use std::collections::{HashMap, VecDeque};
@@ -43,7 +43,7 @@ struct Model {
 
 #[derive(Default)]
 struct Book {
-    answered: Vec<Name>,
+    done: Vec<Name>,
     leads: bool,
 }
 
@@ -64,24 +64,22 @@ impl Model {
     fn write(self: &Arc<Self>, name: Name) {
         let ticket = Arc::new(Ticket::new());
         let job = Fake { name, ticket: Some(Arc::clone(&ticket)) };
-        match self.queue.push(job, FOREVER) {
-            Pushed::Lead => {}
-            Pushed::Waiting => {
-                if let Woken::Answered(answer) = ticket.wait() {
-                    assert_eq!(answer, name);
-                    return;
-                }
-            }
+        let mut leads = match self.queue.push(job, FOREVER) {
+            Pushed::Lead => true,
+            Pushed::Waiting => false,
             other => unreachable!("{:?}", other.map_away()),
-        }
+        };
         loop {
-            self.lead_once();
-            if let Some(answer) = ticket.collect() {
-                assert_eq!(answer, name);
+            if leads {
+                let settled = self.run_batch();
                 if let PassedOn::Send(journey) = self.queue.pass_on() {
                     self.send(journey);
                 }
-                return;
+                answer(settled);
+            }
+            match ticket.wait() {
+                Woken::Answered(answer) => return assert_eq!(answer, name),
+                Woken::Lead => leads = true,
             }
         }
     }
@@ -106,15 +104,17 @@ impl Model {
 
     fn travel(&self, mut journey: Journey) {
         while self.queue.arrive(journey) {
-            self.lead_once();
-            match self.queue.pass_on() {
+            let settled = self.run_batch();
+            let passed_on = self.queue.pass_on();
+            answer(settled);
+            match passed_on {
                 PassedOn::Send(next) => journey = next,
                 PassedOn::Idle | PassedOn::Promoted => return,
             }
         }
     }
 
-    fn lead_once(&self) {
+    fn run_batch(&self) -> VecDeque<Fake> {
         {
             let mut book = self.book.lock().unwrap();
             assert!(!book.leads, "two leaders at a time");
@@ -124,25 +124,31 @@ impl Model {
         assert!(!jobs.is_empty(), "somebody leads, and there is nothing to do");
         // A cap, or a failed commit: what was not begun goes back.
         let left: VecDeque<_> = jobs.split_off(thread_rng().gen_range(1..=jobs.len()));
-        for job in jobs {
-            self.book.lock().unwrap().answered.push(job.name);
-            if let Some(ticket) = job.ticket {
-                ticket.answer(job.name);
-            }
+        for job in &jobs {
+            self.book.lock().unwrap().done.push(job.name);
         }
         self.queue.put_back(left.into_iter());
         self.book.lock().unwrap().leads = false;
+        jobs
     }
 
     fn check(&self, threads: usize, each: usize) {
         let book = self.book.lock().unwrap();
-        assert_eq!(book.answered.len(), threads * each, "{:?}", book.answered);
+        assert_eq!(book.done.len(), threads * each, "{:?}", book.done);
         let mut last = HashMap::new();
-        for (thread, number) in &book.answered {
+        for (thread, number) in &book.done {
             let before = last.insert(thread, number);
-            assert!(before.is_none_or(|before| before < number), "out of order: {:?}", book.answered);
+            assert!(before.is_none_or(|before| before < number), "out of order: {:?}", book.done);
         }
         assert_eq!(self.queue.len(), 0);
+    }
+}
+
+fn answer(settled: VecDeque<Fake>) {
+    for Fake { name, ticket } in settled {
+        if let Some(ticket) = ticket {
+            ticket.answer(name);
+        }
     }
 }
 
@@ -198,7 +204,7 @@ fn explore_writers_that_wait_and_others() {
                     shared.write((thread, number));
                 }
             }
-            // Whoever submitted last waits here, so that all is answered when the threads are done.
+            // Whoever submitted last waits here, so that all is done when the threads are done.
             shared.write((thread, 3));
         });
         // Jobs of others may be left that nobody's thread waits for; one more write sees them through.
@@ -207,7 +213,7 @@ fn explore_writers_that_wait_and_others() {
             thread::yield_now();
         }
         let book = model.book.lock().unwrap();
-        assert_eq!(book.answered.len(), 13);
+        assert_eq!(book.done.len(), 13);
         drop(book);
     });
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crate::cache::budget::{Budget, Cost, Reservation};
 use crate::connect::Database;
 use crate::error::{Fault, Result};
-use crate::live::batch::{Callback, Cap, Closure, Job};
+use crate::live::batch::{Callback, Cap, Closure, Job, Settled, contained};
 use crate::live::conn::Conn;
 use crate::live::error::fault_behind;
 use crate::live::pool::{Pool, Taken};
@@ -207,17 +207,15 @@ impl Live {
         }
         let ticket = Arc::new(Ticket::new());
         let job = Box::new(Closure::new(Arc::clone(self.shared.pool.path()), work, Arc::clone(&ticket)));
-        if self.push(job)? != Pushed::Lead
-            && let Woken::Answered(answer) = ticket.wait()
-        {
-            return answer;
-        }
+        let mut leads = self.push(job)? == Pushed::Lead;
         loop {
-            self.shared.lead_once();
+            if leads {
+                self.lead();
+            }
             // The own job need not be the first in the queue, and a cap can put it into a later transaction.
-            if let Some(answer) = ticket.collect() {
-                self.pass_on();
-                return answer;
+            match ticket.wait() {
+                Woken::Answered(answer) => return answer,
+                Woken::Lead => leads = true,
             }
         }
     }
@@ -286,10 +284,13 @@ impl Live {
         }
     }
 
-    fn pass_on(&self) {
+    /// Runs one batch and gives the leadership away before it wakes those who wait for that batch.
+    fn lead(&self) {
+        let settled = self.shared.run_batch();
         if let PassedOn::Send(journey) = self.shared.queue.pass_on() {
             self.send(journey);
         }
+        settled.answer();
     }
 
     fn send(&self, journey: Journey) {
@@ -309,8 +310,10 @@ impl Drop for Lead {
     fn drop(&mut self) {
         let shared = &self.live.shared;
         while shared.queue.arrive(self.journey) {
-            shared.lead_once();
-            match shared.queue.pass_on() {
+            let settled = shared.run_batch();
+            let passed_on = shared.queue.pass_on();
+            settled.answer();
+            match passed_on {
                 PassedOn::Send(journey) => self.journey = journey,
                 PassedOn::Idle | PassedOn::Promoted => return,
             }
@@ -362,15 +365,17 @@ impl Shared {
     }
 
     /// Runs one batch. Not even a panic ends the leadership, since others wait for what it answers.
-    fn lead_once(&self) {
+    fn run_batch(&self) -> Settled {
         let before = LEADS.replace(self.address());
-        if catch_unwind(AssertUnwindSafe(|| self.run_batch())).is_err() {
+        let settled = catch_unwind(AssertUnwindSafe(|| self.transact())).unwrap_or_else(|_| {
             tracing::error!(path = %self.pool.path().display(), "the writer panicked");
-        }
+            Settled::default()
+        });
         LEADS.set(before);
+        settled
     }
 
-    fn run_batch(&self) {
+    fn transact(&self) -> Settled {
         let limits = &self.config.limits;
         let mut jobs = self.queue.take(limits.batch);
         let started = Instant::now();
@@ -380,12 +385,7 @@ impl Shared {
         });
         let conn = match conn {
             Ok(conn) => conn,
-            Err(error) => {
-                for job in jobs {
-                    job.answer(Some(error.duplicate()));
-                }
-                return;
-            }
+            Err(error) => return Settled::failed(jobs.into_iter(), &error),
         };
         let cap = Cap { rows: limits.batch_rows, time: limits.batch_time };
         Conn::forget_wal_pages();
@@ -400,17 +400,24 @@ impl Shared {
             self.pool.condemn("a write found it damaged");
         }
         if let Some(unknown) = done.unknown {
+            done.settled.answer();
             // Whoever is told to read first what is there must not read what there seemed to be.
             self.pool.suspend();
             unknown.answer();
             self.pool.reopen(conn);
             self.config.observer.commit_failed();
-        } else {
-            self.config.observer.committed(done.committed, started.elapsed());
-            if done.committed > 0 {
-                self.checkpoint(&conn);
-            }
+            return Settled::default();
         }
+        contained(|| self.config.observer.committed(done.committed, started.elapsed()));
+        if done.committed > 0 && self.is_checkpoint_due() {
+            // Nobody waits for it, and the next leader needs the connection.
+            done.settled.answer();
+            if let Err(error) = conn.checkpoint_passively() {
+                tracing::warn!(path = %self.pool.path().display(), %error, "the -wal could not be emptied");
+            }
+            return Settled::default();
+        }
+        done.settled
     }
 
     fn prepare(&self, conn: &mut Conn) -> Result<()> {
@@ -436,16 +443,11 @@ impl Shared {
         }
     }
 
-    /// Empties the `-wal` when it is long: after the answers are out, and under load less often.
-    fn checkpoint(&self, conn: &Conn) {
+    /// Whether the `-wal` is to be emptied; under load that waits until it is longer.
+    fn is_checkpoint_due(&self) -> bool {
         let limit = self.config.limits.checkpoint_pages;
-        let pages = Conn::wal_pages();
         let due = if self.queue.len() == 0 { limit } else { limit.saturating_mul(4) };
-        if pages >= due
-            && let Err(error) = conn.checkpoint_passively()
-        {
-            tracing::warn!(path = %self.pool.path().display(), %error, "the -wal could not be emptied");
-        }
+        Conn::wal_pages() >= due
     }
 }
 

@@ -217,21 +217,6 @@ impl<T> Ticket<T> {
         }
     }
 
-    /// The answer, where it is there.
-    pub(crate) fn collect(&self) -> Option<T> {
-        let mut stage = lock(&self.stage);
-        match std::mem::replace(&mut *stage, Stage::Waiting) {
-            Stage::Answered(answer) => {
-                *stage = Stage::Collected;
-                Some(answer)
-            }
-            other => {
-                *stage = other;
-                None
-            }
-        }
-    }
-
     pub(crate) fn answer(&self, answer: T) {
         self.set(Stage::Answered(answer));
     }
