@@ -68,6 +68,7 @@ pub fn push(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<i64> {
         "INSERT INTO _streamhub_outbox (kind, payload_json, created_at) VALUES (?1, ?2, ?3)",
         params![kind, payload, Moment::now()],
     )?;
+    tx.owe_follow_up();
     Ok(tx.last_insert_rowid())
 }
 

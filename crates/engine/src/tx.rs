@@ -18,6 +18,7 @@ pub struct ReadTx<'c> {
 #[derive(Debug)]
 pub struct WriteTx<'c> {
     read: ReadTx<'c>,
+    owes_follow_up: bool,
 }
 
 impl<'c> ReadTx<'c> {
@@ -66,7 +67,17 @@ impl<'c> ReadTx<'c> {
 impl<'c> WriteTx<'c> {
     /// For a transaction that the caller has begun on `db`, and ends.
     pub fn within(db: &'c Connection) -> Self {
-        Self { read: ReadTx::new(db) }
+        Self { read: ReadTx::new(db), owes_follow_up: false }
+    }
+
+    /// Says that somebody has to look after this when it is committed.
+    pub fn owe_follow_up(&mut self) {
+        self.owes_follow_up = true;
+    }
+
+    /// Whether somebody has to.
+    pub fn owes_follow_up(&self) -> bool {
+        self.owes_follow_up
     }
 
     /// Runs a statement and returns how many rows it changed.

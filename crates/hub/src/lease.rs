@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use streamhub_appstore::{ReadTx, WriteTx, outbox};
+use streamhub_appstore::{ReadTx, WriteTx};
 use streamhub_control::apps::App;
 use streamhub_engine::AppId;
 use streamhub_engine::cache;
@@ -220,14 +220,13 @@ fn hand_back<T, E: CallerError>(result: Result<T, Inside<E>>) -> Result<T, E> {
     result.map_err(Inside::unwrap)
 }
 
-/// Also says whether the transaction leaves work in the outbox.
+/// Also says whether the closure has left work in the outbox.
 fn noticing<T, E: CallerError>(
     mut work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> impl FnMut(&mut WriteTx<'_>) -> Result<(T, bool), Inside<E>> {
     move |tx| {
         let result = work(tx).map_err(Inside::Theirs)?;
-        let empty = outbox::is_empty(tx).map_err(|error| Inside::Theirs(HubError::from(error).into()))?;
-        Ok((result, !empty))
+        Ok((result, tx.owes_follow_up()))
     }
 }
 

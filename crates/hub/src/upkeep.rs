@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use streamhub_engine::AppId;
 use streamhub_engine::time::Moment;
 
-use crate::error::Result;
+use crate::error::{HubError, Result};
 use crate::hub::{Hub, Shared};
 
 /// How often what was kept long enough is looked for.
@@ -94,16 +94,23 @@ impl Desk {
         drop(first);
         let mut swept = Instant::now();
         let mut pruned: Option<Instant> = None;
+        // Outboxes that could not be shipped; each new one is asked for once.
+        let mut failed = BTreeSet::new();
         while let Some(outboxes) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
             let hub = Hub { shared };
             for id in outboxes {
-                note("ship an outbox", hub.ship(&id));
+                let shipped = hub.ship(&id);
+                if matches!(&shipped, Err(error) if !matches!(error, HubError::UnknownApp { .. })) {
+                    failed.insert(id);
+                }
+                note("ship an outbox", shipped);
             }
             if swept.elapsed() >= every {
                 hub.shared.cache.sweep();
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 swept = Instant::now();
+                self.tasks().outboxes.append(&mut failed);
             }
             if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
                 note("prune", hub.prune());
