@@ -17,14 +17,6 @@ const STATEMENTS: usize = 64;
 /// Steps of `SQLite`'s machine between two looks at the clock, some tenths of a millisecond.
 const STEPS: i32 = 10_000;
 
-/// Gives back the pages that are kept, and sees to it that those to come take room one by one.
-///
-/// An empty page cache takes room for twenty pages with its first, 87 KiB that an app which reads five of
-/// them holds for nothing. It does not where it gets that first page while it may hold no more than two.
-/// What it may hold after that is SQLite's own default again, in KiB.
-const SHED: &str = "PRAGMA cache_size = 2; PRAGMA shrink_memory; \
-    SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA cache_size = -2000";
-
 thread_local! {
     /// Pages in the `-wal` after the last commit of this thread.
     static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
@@ -73,7 +65,6 @@ impl Conn {
             db.commit_hook(Some(move || is_guarded.load(Ordering::Relaxed)))
         })
         .of(db.path())?;
-        db.execute_batch(SHED).of(db.path())?;
         Ok(Self { db, guarded, stop_at, born, writes: false })
     }
 
@@ -133,7 +124,7 @@ impl Conn {
     /// Gives back what memory an idle connection does not need.
     pub(crate) fn rest(&self) -> Result<()> {
         self.db.flush_prepared_statement_cache();
-        self.db.execute_batch(SHED).of(self.db.path())
+        self.db.execute_batch("PRAGMA shrink_memory").of(self.db.path())
     }
 }
 
