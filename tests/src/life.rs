@@ -69,11 +69,7 @@ impl Step {
         let home = copy_of(self.home.path());
         let faults = Faults::on(home.path().join("data")).expect("compiled for counting");
         let mut command = probe(self.verb, home.path());
-        let run = if trouble.stays {
-            faults.run_from(&mut command, at, trouble.mode)
-        } else {
-            faults.run(&mut command, at, trouble.mode)
-        };
+        let run = trouble.run(&faults, &mut command, at);
         totals.runs += 1;
         totals.hit += usize::from(run.injected);
         totals.succeeded += usize::from(is_acknowledged(&run));

@@ -148,11 +148,7 @@ fn disturbed(at: usize, seed: u64, trouble: Trouble, totals: &mut Totals) {
     let db = database(dir.path());
     let faults = Faults::on(dir.path()).expect("compiled for counting");
     let mut command = writes(&db, seed);
-    let run = if trouble.stays {
-        faults.run_from(&mut command, at, trouble.mode)
-    } else {
-        faults.run(&mut command, at, trouble.mode)
-    };
+    let run = trouble.run(&faults, &mut command, at);
     totals.runs += 1;
     totals.hit += usize::from(run.injected);
     totals.succeeded += usize::from(run.ended.success());

@@ -40,6 +40,11 @@ impl Trouble {
         Self { mode: Mode::Enospc, stays: true },
         Self { mode: Mode::Eio, stays: true },
     ];
+
+    /// Runs a program with this at its `at`th operation.
+    pub(crate) fn run(self, faults: &Faults, command: &mut Command, at: usize) -> Run {
+        if self.stays { faults.run_from(command, at, self.mode) } else { faults.run(command, at, self.mode) }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -130,11 +135,7 @@ impl Sweep {
         let dir = self.copy();
         let faults = Faults::on(dir.path()).expect("compiled for counting");
         let mut command = command(dir.path());
-        let run = if trouble.stays {
-            faults.run_from(&mut command, at, trouble.mode)
-        } else {
-            faults.run(&mut command, at, trouble.mode)
-        };
+        let run = trouble.run(&faults, &mut command, at);
         let what = format!("{trouble} at {}", run.at(at));
         totals.hit += usize::from(run.injected);
         let demanded = match trouble.mode {

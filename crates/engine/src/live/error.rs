@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
-
 use std::sync::Arc;
 use std::time::Duration;
 
