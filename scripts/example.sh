@@ -22,4 +22,5 @@ if [[ -e $copy/streamhub.lock ]] && command -v flock >/dev/null 2>&1 && ! flock 
 fi
 rm -rf "$copy"
 cp -R data-example "$copy"
+echo "the data is in $(cd "$copy" && pwd)" >&2
 exec "$target/debug/streamhub" serve --data-dir "$copy" "$@"

@@ -22,6 +22,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -152,12 +153,14 @@ fn copied(home: &Path, scratch: &Path) -> Value {
 }
 
 /// Runs a take-over of a copy of this data directory in a process of its own.
+///
+/// The copy stays: for seconds after a file is removed, ext4 makes the next ones only slowly.
 fn taken(home: &Path, rows: u64, scratch: &Path) -> Value {
-    let copy = scratch.join("copy");
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    let copy = scratch.join(format!("copy-{}", COPIES.fetch_add(1, Ordering::Relaxed)));
     copy_tree(home, &copy);
     File::open(copy.join(CONTROL)).and_then(|file| file.sync_all()).expect("a sync");
     let taken = child(&["take-over", copy.to_str().expect("UTF-8")]);
-    fs::remove_dir_all(copy).expect("the copy is there");
     assert_eq!(taken["rows"], rows, "rows were left out");
     taken
 }

@@ -61,7 +61,7 @@ fn the_manifest_of_the_guide_resolves_in_a_fresh_crate() {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let ended = run(cargo.current_dir(dir.path()).args(["tree", "--offline", "--depth", "1"]));
     assert!(ended.success(), "{}", ended.describe());
-    for name in ["streamhub v", "streamhub-split v", "tokio v", "thiserror v"] {
+    for name in ["streamhub v", "streamhub-split v", "tokio v", "thiserror v", "tracing-subscriber v"] {
         assert!(ended.stdout.contains(name), "no {name}: {}", ended.stdout);
     }
 }

@@ -36,7 +36,7 @@ fn wait_until_ready(server: &Server, path: &str) {
 #[test]
 fn every_shell_command_works() {
     let dir = scratch();
-    let data = dir.path().join("media");
+    let (data, copy) = (dir.path().join("media"), dir.path().join("usb/news-24"));
     copy_tree(&workspace().join("data-example"), &data);
     let mut seen = 0;
     let text = readme();
@@ -56,6 +56,17 @@ fn every_shell_command_works() {
             }
             // Asked of a server on the port that the system chose.
             ["curl", "-s", url] => assert!(url.ends_with(":3020/ready"), "{line}"),
+            ["streamhub", "app", "seal", app, "--data-dir", "/srv/media"] => {
+                let _ = Streamhub::new(&data).run(["app", "seal", app]).expect(0);
+            }
+            ["cp", "-r", "/srv/media/apps/news-24", "/mnt/usb/"] => {
+                copy_tree(&data.join("apps/news-24"), &copy);
+            }
+            ["streamhub", "app", "adopt", "/mnt/usb/news-24", "--data-dir", "/srv/elsewhere"] => {
+                let elsewhere = Streamhub::new(dir.path().join("elsewhere"));
+                let _ = elsewhere.run(["app", "adopt", copy.to_str().expect("UTF-8")]).expect(0);
+                let _ = elsewhere.run(["app", "health", "news-24"]).expect(0);
+            }
             ["streamhub", "migrate", "--data-dir", "/srv/media", rest @ ..] => {
                 let arguments = ["migrate"].iter().chain(rest);
                 let _ = Streamhub::new(&data).run(arguments).expect(0);
@@ -63,7 +74,7 @@ fn every_shell_command_works() {
             _ => panic!("no test runs this line of the README: {line}"),
         }
     }
-    assert!(seen >= 7, "only {seen} commands were found");
+    assert!(seen >= 10, "only {seen} commands were found");
 }
 
 /// The first command of the README: takes the example over, says so app by app, serves, and changes

@@ -76,6 +76,7 @@ const EVERYONE: &[&str] = &["*"];
 const FOR_EXAMPLES: &[(&str, &str, &str)] = &[
     ("streamhub", "axum", "embed.rs is a media server with an HTTP server of its own"),
     ("streamhub", "streamhub-split", "embed.rs wires in what takes older data over"),
+    ("streamhub", "tracing-subscriber", "embed.rs shows what the hub logs"),
 ];
 
 /// External crates that any crate may use in its unit tests, and no crate otherwise.
@@ -105,6 +106,7 @@ const TOP: &[&str] = &[
     "deny.toml",
     "rustfmt.toml",
     "scripts",
+    ".cargo",
     ".ci",
     ".github",
     ".gitignore",

@@ -220,16 +220,26 @@ pub struct Server {
 
 impl Server {
     /// Starts a command that becomes a server, or gives how it ended.
-    pub fn start(mut command: Command) -> Result<Self, Ended> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
-        let (found, addresses) = mpsc::channel();
-        let stdout = collect(child.stdout.take().expect("a pipe"), found.clone());
-        let stderr = collect(child.stderr.take().expect("a pipe"), found);
+    pub fn start(command: Command) -> Result<Self, Ended> {
+        let (mut child, written, addresses) = spawn(command);
         match wait_for(&mut child, &addresses) {
-            Some(address) => Ok(Self { child, address, written: [stdout, stderr] }),
-            None => Err(finish(&mut child, Duration::ZERO, &[stdout, stderr])),
+            Some(address) => Ok(Self { child, address, written }),
+            None => Err(finish(&mut child, Duration::ZERO, &written)),
         }
+    }
+
+    /// Starts a command that answers at an address, and may still be booting when it does.
+    ///
+    /// # Panics
+    /// Where it does not in time; the message has what it wrote.
+    pub fn booting(command: Command, address: SocketAddr) -> Self {
+        let (child, written, _) = spawn(command);
+        let (server, start) = (Self { child, address, written }, Instant::now());
+        while ask(address, "GET", "/health", &[], "").is_err() {
+            assert!(start.elapsed() < SERVER_PATIENCE, "nobody answers: {}", server.stderr());
+            thread::sleep(Duration::from_millis(1));
+        }
+        server
     }
 
     /// Where it listens.
@@ -358,6 +368,16 @@ impl Response {
         let length = response.header("content-length").and_then(|length| length.parse().ok());
         length.is_none_or(|length: usize| length == body.len()).then_some(response)
     }
+}
+
+/// Starts a command; says what it writes, and each address that it says it listens on.
+fn spawn(mut command: Command) -> (Child, [Arc<Mutex<String>>; 2], Receiver<SocketAddr>) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let (found, addresses) = mpsc::channel();
+    let stdout = collect(child.stdout.take().expect("a pipe"), found.clone());
+    let stderr = collect(child.stderr.take().expect("a pipe"), found);
+    (child, [stdout, stderr], addresses)
 }
 
 /// Collects what a child writes, and sends the address that it says it listens on.

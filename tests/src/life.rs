@@ -15,8 +15,8 @@ use crate::process;
 use crate::sweep::{Totals, Trouble, in_parallel};
 
 /// The steps that `life-probe` can take.
-pub const STEPS: [&str; 9] =
-    ["create", "delete", "undelete", "rename", "adopt", "seal", "config", "secret", "stream"];
+pub const STEPS: [&str; 10] =
+    ["create", "delete", "undelete", "rename", "adopt", "appeared", "seal", "config", "secret", "stream"];
 
 /// What there is before a step, and what after it.
 #[derive(Debug)]
@@ -43,6 +43,10 @@ impl Step {
     pub fn new(verb: &'static str) -> Result<Self, String> {
         let home = scratch();
         expect(&mut probe("make", home.path()));
+        if verb == "appeared" {
+            let [source, place] = ["source", "data/apps/come-one"].map(|name| home.path().join(name));
+            std::fs::rename(source, place).expect("the app from elsewhere appears among the apps");
+        }
         let copy = copy_of(home.path());
         let before = state(copy.path()).expect("a sound beginning").found[0].clone();
         let copy = copy_of(home.path());

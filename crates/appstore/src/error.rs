@@ -19,10 +19,16 @@ pub enum StoreError {
         /// What is wrong with it, and what would be right. Never the value of a secret.
         reason: String,
     },
+    /// Another ingress has the stream key.
+    #[error("ingress {ingress:?} has this stream key already")]
+    KeyTaken {
+        /// The one that has it. The key itself is never named.
+        ingress: String,
+    },
     /// Something of this name is there already.
     #[error("{noun} {name:?} is already there")]
     Exists {
-        /// What it is: `active stream`, `ingress`.
+        /// What it is, such as `active stream`.
         noun: &'static str,
         /// Its name or number.
         name: String,
@@ -43,6 +49,7 @@ impl StoreError {
         match self {
             Self::Sqlite(_) => "nothing was changed; see the reason and the app's health",
             Self::Invalid { .. } => "correct the value; nothing was changed",
+            Self::KeyTaken { .. } => "choose another key, or delete the ingress that has this one",
             Self::Exists { .. } => "end or delete that one first, or choose another name",
             Self::NotFound { .. } => "check the spelling; it may have been deleted meanwhile",
         }

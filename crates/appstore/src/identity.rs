@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::{Database, Error, Result, Unfit, meta};
+use streamhub_engine::{Database, Error, Result, Unfit, Uuid, meta};
 
 /// What an app.db says of itself in `_streamhub_meta`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Unique to this database and its copies; the registry's pointer carries the same.
-    pub uuid: String,
+    pub uuid: Uuid,
     /// The app's name.
     pub name: String,
     /// Whose app it is.
@@ -24,7 +24,7 @@ pub struct Identity {
     /// Raised by every move.
     pub generation: i64,
     /// A random nonce for every adoption, restore and clone, oldest first: which copy is newer.
-    pub lineage: Vec<String>,
+    pub lineage: Vec<Uuid>,
 }
 
 const UUID: &str = "uuid";
@@ -43,26 +43,28 @@ impl Identity {
     /// The identity of an app database that is being made.
     pub fn new(name: &str, tenant: &str, installation: &str) -> Self {
         Self {
-            uuid: streamhub_engine::new_uuid(),
+            uuid: Uuid::random(),
             name: name.to_owned(),
             tenant: tenant.to_owned(),
             installation: installation.to_owned(),
             generation: 0,
-            lineage: vec![streamhub_engine::new_uuid()],
+            lineage: vec![Uuid::random()],
         }
     }
 
     /// Writes the identity, in the caller's transaction.
     pub fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        meta::set(db, UUID, &self.uuid)?;
+        meta::set(db, UUID, self.uuid.as_str())?;
         meta::set(db, NAME, &self.name)?;
         meta::set(db, TENANT, &self.tenant)?;
         meta::set(db, INSTALLATION, &self.installation)?;
         meta::set(db, GENERATION, &self.generation.to_string())?;
-        meta::set(db, LINEAGE, &self.lineage.join(","))
+        let lineage: Vec<&str> = self.lineage.iter().map(Uuid::as_str).collect();
+        meta::set(db, LINEAGE, &lineage.join(","))
     }
 
-    /// Reads the identity of a database of ours; one that lacks a part is damaged.
+    /// Reads the identity of a database of ours; one that lacks a part is damaged, and one whose uuid or
+    /// lineage is none is nobody's.
     pub fn read(db: &Database) -> Result<Self> {
         let values = db
             .prepare_cached(VALUES)
@@ -70,8 +72,10 @@ impl Identity {
                 statement.query_map(KEYS, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
             })
             .of(db.path())?;
-        Self::of_values(values)
-            .map_err(|detail| Error::Unfit { path: db.path().to_owned(), unfit: Unfit::Foreign { detail } })
+        Self::of_values(values).map_err(|detail| Error::Unfit {
+            path: db.path().to_owned(),
+            unfit: Unfit::BadIdentity { detail },
+        })
     }
 
     fn of_values(mut values: HashMap<String, Option<String>>) -> Result<Self, String> {
@@ -81,16 +85,19 @@ impl Identity {
                 .flatten()
                 .ok_or_else(|| format!("it carries no {key}, although it is marked as an app database"))
         };
+        let uuid = |what: &str, text: &str| {
+            text.parse::<Uuid>().map_err(|error| format!("its {what} does not fit: {error}"))
+        };
         let generation = part(GENERATION)?;
         Ok(Self {
-            uuid: part(UUID)?,
+            uuid: uuid(UUID, &part(UUID)?)?,
             name: part(NAME)?,
             tenant: part(TENANT)?,
             installation: part(INSTALLATION)?,
             generation: generation
                 .parse()
                 .map_err(|_| format!("its generation {generation:?} is no number"))?,
-            lineage: part(LINEAGE)?.split(',').map(str::to_owned).collect(),
+            lineage: part(LINEAGE)?.split(',').map(|nonce| uuid(LINEAGE, nonce)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -107,11 +114,11 @@ pub fn set_generation(db: &Connection, generation: i64) -> rusqlite::Result<()> 
 
 /// Adds a random nonce to the lineage, in the caller's transaction, and returns it: from here on this copy
 /// is told from every other.
-pub fn append_lineage(db: &Connection) -> rusqlite::Result<String> {
-    let nonce = streamhub_engine::new_uuid();
+pub fn append_lineage(db: &Connection) -> rusqlite::Result<Uuid> {
+    let nonce = Uuid::random();
     let lineage = match meta::get(db, LINEAGE)? {
         Some(lineage) => format!("{lineage},{nonce}"),
-        None => nonce.clone(),
+        None => nonce.to_string(),
     };
     meta::set(db, LINEAGE, &lineage)?;
     Ok(nonce)
@@ -141,6 +148,22 @@ mod tests {
         db.execute("UPDATE _streamhub_meta SET value = 'x' WHERE key = 'generation'", []).unwrap();
         assert!(Identity::read(&db).unwrap_err().to_string().contains("\"x\" is no number"));
         set_generation(&db, 4).unwrap();
+        let own = changed.uuid.as_str();
+        for (key, other) in [
+            (UUID, "../other-one".to_owned()),
+            (UUID, String::new()),
+            (LINEAGE, String::new()),
+            (LINEAGE, format!("{own},")),
+            (LINEAGE, format!("{own}, {own}")),
+            (LINEAGE, format!("{own},../other-one,{own}")),
+        ] {
+            meta::set(&db, key, &other).unwrap();
+            let error = Identity::read(&db).unwrap_err();
+            assert!(matches!(error, Error::Unfit { unfit: Unfit::BadIdentity { .. }, .. }), "{other:?}");
+            assert!(error.to_string().contains(&format!("its {key} does not fit")), "{error}");
+            changed.write(&db).unwrap();
+        }
+        assert_eq!(Identity::read(&db).unwrap(), changed);
         db.execute("UPDATE _streamhub_meta SET value = NULL WHERE key = 'name'", []).unwrap();
         assert!(Identity::read(&db).unwrap_err().to_string().contains("carries no name"));
         db.execute("DELETE FROM _streamhub_meta WHERE key = 'uuid'", []).unwrap();

@@ -107,7 +107,7 @@ impl NewIngress {
     }
 }
 
-/// Adds an ingress. A stream key that another one has is [`StoreError::Exists`].
+/// Adds an ingress. A stream key that another one has is [`StoreError::KeyTaken`].
 pub fn create(tx: &mut WriteTx<'_>, prepared: &PreparedIngress) -> Result<Ingress> {
     let PreparedIngress { ingress_id, app, room, stream_key, password } = prepared;
     refuse_taken_key(tx, stream_key, ingress_id)?;
@@ -217,8 +217,7 @@ fn challenge(tx: &ReadTx<'_>, sql: &str, name: &str) -> Result<Challenge> {
 fn refuse_taken_key(tx: &ReadTx<'_>, stream_key: &StreamKey, by: &str) -> Result<()> {
     let sql = "SELECT ingress_id FROM ingress_auth WHERE stream_key = ?1 AND ingress_id <> ?2";
     let other = tx.query_optional(sql, params![stream_key, by], |row| column::required_text(row, 0))?;
-    // The message names the one that has the key, and not the key.
-    other.map_or(Ok(()), |other| Err(StoreError::exists("ingress with this stream key", &other)))
+    other.map_or(Ok(()), |ingress| Err(StoreError::KeyTaken { ingress }))
 }
 
 fn one(changed: usize, ingress_id: &str) -> Result<()> {
@@ -283,8 +282,10 @@ mod tests {
         assert!(made.requires_password);
         assert_eq!(by_id(tx, &made.ingress_id).unwrap().as_ref(), Some(&made));
         let listed = list(tx, Page::default()).unwrap();
+        let taken = create(tx, &prepared("key", None)).unwrap_err();
+        assert_eq!(taken.to_string(), format!("ingress {:?} has this stream key already", made.ingress_id));
         assert_eq!((listed.data, listed.total), (vec![one, two, made], 3));
-        assert!(create(tx, &prepared("key", None)).unwrap_err().to_string().contains("with this stream key"));
+        assert!(taken.way_out().contains("choose another key"));
     }
 
     #[test]
@@ -366,7 +367,7 @@ mod tests {
         assert_eq!(try_key(tx, key, None), (true, 0));
         let taken =
             Rotation { stream_key: Some("taken".to_owned().try_into().unwrap()), ..Rotation::default() };
-        assert!(matches!(rotate(tx, id, &taken), Err(StoreError::Exists { .. })));
+        assert!(matches!(rotate(tx, id, &taken), Err(StoreError::KeyTaken { .. })));
     }
 
     #[test]

@@ -29,7 +29,7 @@
 //! streams::start(tx, &publish)?;
 //! assert!(matches!(streams::start(tx, &publish), Err(StoreError::Exists { .. })));
 //! let file = Some("recordings/cam.mp4".to_owned());
-//! let vod = vods::create(tx, &NewVod { local_path: file, ..NewVod::named(1, "cam.mp4") })?;
+//! let vod = vods::create(tx, &NewVod { app_id: 1, local_path: file, ..NewVod::named("cam.mp4") })?;
 //!
 //! // It is over.
 //! streams::end(tx, "live/cam")?;

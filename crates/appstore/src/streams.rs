@@ -117,8 +117,8 @@ const START: &str = concat!(
     columns!()
 );
 
-const STALE: &str = concat!(
-    "SELECT id, stream_id FROM streams WHERE status = 'active' AND ",
+const LIVE_SINCE: &str = concat!(
+    "SELECT stream_id FROM streams WHERE status = 'active' AND ",
     normalised!("started_at"),
     " <= ?1 ORDER BY id"
 );
@@ -162,13 +162,18 @@ pub fn end(tx: &mut WriteTx<'_>, stream_id: &str) -> Result<bool> {
 ///
 /// A stream that began after that moment is left alone, since nobody could have named it.
 pub fn end_stale(tx: &mut WriteTx<'_>, is_live: impl Fn(&str) -> bool, at: &Moment) -> Result<Vec<String>> {
-    let mut marked: Vec<(i64, String)> =
-        tx.query_all(STALE, [at], |row| Ok((row.get(0)?, column::required_text(row, 1)?)))?;
-    marked.retain(|(_, stream_id)| !is_live(stream_id));
-    for (id, _) in &marked {
-        tx.execute("UPDATE streams SET status = 'ended', ended_at = ?2 WHERE id = ?1", params![id, at])?;
+    let mut stale = live_since(tx, at)?;
+    stale.retain(|stream_id| !is_live(stream_id));
+    for stream_id in &stale {
+        let end = "UPDATE streams SET status = 'ended', ended_at = ?2 WHERE stream_id = ?1";
+        tx.execute(end, params![stream_id, at])?;
     }
-    Ok(marked.into_iter().map(|(_, stream_id)| stream_id).collect())
+    Ok(stale)
+}
+
+/// The ids of the streams that are marked live and had begun at a moment.
+pub fn live_since(tx: &ReadTx<'_>, at: &Moment) -> Result<Vec<String>> {
+    Ok(tx.query_all(LIVE_SINCE, [at], |row| column::required_text(row, 0))?)
 }
 
 /// The stream of this id, where there is one.
@@ -334,7 +339,7 @@ mod tests {
             active.contains("_streamhub_streams_by_status_and_start") && !active.contains("TEMP B-TREE"),
             "{active}"
         );
-        let stale = plan(STALE);
+        let stale = plan(LIVE_SINCE);
         assert!(stale.contains("_streamhub_streams_by_status_and_start (status=? AND <expr><?)"), "{stale}");
     }
 

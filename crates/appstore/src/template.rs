@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::MAIN_DB;
+use rusqlite::{MAIN_DB, Transaction};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::migrate::From;
 use streamhub_engine::{Database, Result, time};
@@ -25,11 +25,14 @@ const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
 impl Template {
     /// Runs the schema's migrations once.
     pub fn new() -> Result<Self> {
-        let mut db = Database::scratch(None)?;
-        // As in `Database::build`, it has to be chosen before the first page is written.
-        db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").of(db.path())?;
-        SCHEMA.migrate(&mut db, From::Nothing, |_| Ok::<_, streamhub_engine::Error>(()))?;
-        Ok(Self { db })
+        Ok(Self { db: migrated(|_| Ok(()))?.0 })
+    }
+
+    /// The bytes of one that is to be filled before it is in service, in rollback mode and after `prepare`.
+    pub fn unfilled<T>(prepare: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<(Vec<u8>, T)> {
+        let (db, prepared) = migrated(prepare)?;
+        let bytes = db.serialize(MAIN_DB).of(db.path())?.to_vec();
+        Ok((bytes, prepared))
     }
 
     /// A new app database in WAL mode that carries this identity, byte for byte as it is to be in its file.
@@ -48,6 +51,14 @@ impl Template {
     }
 }
 
+fn migrated<T>(prepare: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<(Database, T)> {
+    let mut db = Database::scratch(None)?;
+    // As in `Database::build`, it has to be chosen before the first page is written.
+    db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").of(db.path())?;
+    let prepared = SCHEMA.migrate(&mut db, From::Nothing, prepare)?;
+    Ok((db, prepared))
+}
+
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
@@ -56,7 +67,7 @@ mod tests {
 
     use rusqlite::Connection;
     use rusqlite::types::Value;
-    use streamhub_engine::Unopened;
+    use streamhub_engine::{Unopened, Uuid};
 
     use super::*;
 
@@ -123,7 +134,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut template = Template::new().unwrap();
         let mut long = identity("first");
-        long.lineage = vec![streamhub_engine::new_uuid(); 5000];
+        long.lineage = vec![Uuid::random(); 5000];
         let big = template.bytes(&long).unwrap();
         let second = identity("second");
         let bytes = template.bytes(&second).unwrap();
@@ -136,6 +147,8 @@ mod tests {
             assert_eq!(rows(&db, "PRAGMA integrity_check"), [[Value::Text("ok".to_owned())]]);
         }
         let found = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
-        assert!(found(&second.uuid) && !found(&long.uuid) && !found(&long.lineage[0]));
+        assert!(
+            found(second.uuid.as_str()) && !found(long.uuid.as_str()) && !found(long.lineage[0].as_str())
+        );
     }
 }

@@ -47,7 +47,8 @@ pub struct Vod {
     pub format: Option<String>,
     /// How far it is.
     pub status: Status,
-    /// The file, from the app's directory.
+    /// The file, from the app's directory: below `recordings/`, `hls/`, `snapshots/` or `samples/`, such as
+    /// `recordings/cam.mp4`. Anything else is refused.
     pub local_path: Option<String>,
     /// When the recording began.
     pub started_at: Option<String>,
@@ -136,8 +137,11 @@ macro_rules! columns {
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM vods WHERE id = ?1");
 
-/// Adds a recording.
+/// Adds a recording. One that does not say whose it is is refused: a lease knows its app's number.
 pub fn create(tx: &mut WriteTx<'_>, vod: &NewVod) -> Result<Vod> {
+    if vod.app_id < 1 {
+        return Err(StoreError::invalid("app_id", "it is the registry's number of the app, from 1"));
+    }
     let assignments = vod.assignments();
     check(&assignments)?;
     let names: Vec<_> = assignments.iter().map(|(name, _)| *name).collect();
@@ -199,10 +203,11 @@ pub fn uses_file(tx: &ReadTx<'_>, path: &str) -> Result<bool> {
 }
 
 impl NewVod {
-    /// A recording in progress of which nothing but its name is known.
-    pub fn named(app_id: i64, name: impl Into<String>) -> Self {
+    /// A recording that begins at this moment, of which nothing but its name is known; whose it is is for the
+    /// hub to say.
+    pub fn named(name: impl Into<String>) -> Self {
         Self {
-            app_id,
+            app_id: 0,
             name: name.into(),
             status: recording(),
             stream_id: None,
@@ -216,7 +221,7 @@ impl NewVod {
             height: None,
             format: None,
             local_path: None,
-            started_at: None,
+            started_at: Some(Moment::now()),
             ended_at: None,
             metatags_json: None,
             snapshot_key: None,
@@ -315,8 +320,9 @@ mod tests {
         NewVod {
             room: Some("lobby".to_owned()),
             local_path: Some("recordings/a.mp4".to_owned()),
+            app_id: 7,
             started_at: Some("2026-01-01 10:00:00".parse().unwrap()),
-            ..NewVod::named(7, "a.mp4")
+            ..NewVod::named("a.mp4")
         }
     }
 
@@ -350,10 +356,12 @@ mod tests {
     fn without_a_file_nothing_is_left_to_do() {
         let db = database();
         let tx = &mut WriteTx::within(&db);
-        create(tx, &NewVod::named(7, "remote")).unwrap();
+        create(tx, &NewVod { app_id: 7, ..NewVod::named("remote") }).unwrap();
         delete(tx, 1).unwrap();
         assert!(outbox::is_empty(tx).unwrap());
-        assert_eq!(create(tx, &NewVod::named(7, "next")).unwrap().id, 2, "ids are not given out twice");
+        let next = create(tx, &NewVod { app_id: 7, ..NewVod::named("next") }).unwrap();
+        assert_eq!(next.id, 2, "ids are not given out twice");
+        assert!(next.started_at.is_some(), "it begins at this moment");
     }
 
     #[test]
@@ -377,7 +385,8 @@ mod tests {
             StoreError::NotFound { noun, .. } => noun,
             other => panic!("{other}"),
         };
-        assert_eq!(refused(create(tx, &NewVod::named(7, "")).unwrap_err()), "name");
+        assert_eq!(refused(create(tx, &NewVod { app_id: 7, ..NewVod::named("") }).unwrap_err()), "name");
+        assert_eq!(refused(create(tx, &NewVod::named("nobody's")).unwrap_err()), "app_id");
         let outside = NewVod { local_path: Some("../x".to_owned()), ..demo() };
         assert_eq!(refused(create(tx, &outside).unwrap_err()), "local_path");
         create(tx, &demo()).unwrap();

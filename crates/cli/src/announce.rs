@@ -1,7 +1,7 @@
 //! What a server says of itself on standard error: lines for people, or log lines for programs.
 
 use streamhub::apps;
-use streamhub::report::{SplitReport, Tally};
+use streamhub::report::{SplitReport, Tally, counted};
 use streamhub::settings::LogFormat;
 use streamhub::setup::SetupToken;
 
@@ -20,7 +20,7 @@ impl Announcer {
         Self { format, quiet }
     }
 
-    /// Where it listens: scripts wait for this line, so it is never left out.
+    /// Where it listens, once it is ready: scripts wait for this line, so it is never left out.
     pub(crate) fn listening(&self, address: &str) {
         self.always(&format!("listening on {address}"));
     }
@@ -66,7 +66,8 @@ impl Announcer {
     /// The databases are open.
     pub(crate) fn ready(&self, tally: &apps::Tally) {
         let apps::Tally { total, pending, missing } = tally;
-        self.say(&format!("ready: {total} apps, {pending} out of service, {missing} missing"));
+        let total = counted(*total, "app");
+        self.say(&format!("ready: {total}, {pending} out of service, {missing} missing"));
     }
 
     /// Something that is of no use to a script.

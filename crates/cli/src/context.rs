@@ -10,7 +10,7 @@ use streamhub::progress::Silent;
 use streamhub::settings::{
     ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
 };
-use streamhub::{Hub, HubConfig, HubError, LegacySource, Volatile};
+use streamhub::{Hub, HubConfig, HubError, LegacySource, LiveStreams, Volatile};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{self, Global};
@@ -91,10 +91,13 @@ impl Context {
         Ok(Self { data_dir: places.data_dir, settings, json: global.json, quiet: global.quiet })
     }
 
-    /// How to look at the data directory, or to open what is there without taking anything over.
+    /// How to look at the data directory, or to open what is there for an errand, without taking anything over.
+    /// Streams that are live at a media server go on, and upkeep is for whoever serves.
     pub(crate) fn config(&self) -> HubConfig {
         let mut config = HubConfig::new(&self.data_dir.path);
         config.may_create = false;
+        config.upkeep = false;
+        config.live_streams = LiveStreams::Keep;
         config.control = match &self.settings.database_url.value {
             ControlDatabase::InDataDir => None,
             ControlDatabase::At(place) => Some(place.clone()),

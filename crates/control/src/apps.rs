@@ -4,18 +4,21 @@
 //! [`by_id`], [`by_uuid`] and [`deleted`] show such rows; everything else here passes over them.
 
 mod life;
+mod trash_name;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::Serialize;
 
 use crate::TenantId;
-use streamhub_engine::words;
+use streamhub_engine::uuid::BadUuid;
+use streamhub_engine::{Uuid, words};
 
 pub use life::{
-    Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted, finish_undelete,
-    forget, give_back, insert_creating, mark_deleted, mark_deleting, rename, set_aside, set_generation,
-    trashed, update,
+    Deleted, Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted,
+    finish_undelete, forget, give_back, insert_creating, mark_deleted, mark_deleting, rename, set_aside,
+    set_generation, trashed, update,
 };
+pub use trash_name::TrashName;
 
 /// One app of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,9 +40,9 @@ pub struct App {
     pub settings_json: Option<String>,
     /// Whose it is; `platform` where an older registry did not say.
     pub tenant_id: String,
-    /// The uuid that its database must carry; none before it has one.
+    /// The registry's text, which [`uuid`](Self::uuid) parses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub uuid: Option<String>,
+    uuid: Option<String>,
     /// Raised by every move, so that the side that was moved away can be told.
     pub generation: i64,
     /// Where in its life it is.
@@ -103,6 +106,22 @@ pub struct Tally {
 }
 
 impl App {
+    /// The uuid that its database must carry; none before it has one, and an error where the registry's text
+    /// is none: that of a deleted app was set aside.
+    pub fn uuid(&self) -> Option<std::result::Result<Uuid, BadUuid>> {
+        self.uuid.as_deref().map(str::parse)
+    }
+
+    /// The registry's text of the uuid, for people.
+    pub fn uuid_text(&self) -> Option<&str> {
+        self.uuid.as_deref()
+    }
+
+    /// Whether the database of this uuid is the one that the registry points at.
+    pub fn points_at(&self, uuid: &Uuid) -> bool {
+        self.uuid().is_some_and(|own| own.as_ref() == Ok(uuid))
+    }
+
     /// What is said of the app in one word: an open take-over, otherwise its state.
     pub fn standing(&self) -> &str {
         match self.split_state {
@@ -172,7 +191,7 @@ pub fn by_id(db: &Connection, id: i64) -> Result<Option<App>> {
 
 /// The app whose database carries this uuid. A deleted one is shown too, with the name that its row
 /// has meanwhile.
-pub fn by_uuid(db: &Connection, uuid: &str) -> Result<Option<App>> {
+pub fn by_uuid(db: &Connection, uuid: &Uuid) -> Result<Option<App>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE uuid = :uuid"))?
         .query_row(named_params! { ":uuid": uuid }, read)
         .optional()
@@ -229,7 +248,7 @@ pub fn set_split(db: &Connection, id: i64, state: SplitState, detail: Option<&st
 }
 
 /// Points an app at its database: the last step of the take-over.
-pub fn point(db: &Connection, id: i64, uuid: &str, generation: i64) -> Result<()> {
+pub fn point(db: &Connection, id: i64, uuid: &Uuid, generation: i64) -> Result<()> {
     db.execute(
         "UPDATE apps SET uuid = :uuid, generation = :generation WHERE id = :id",
         named_params! { ":id": id, ":uuid": uuid, ":generation": generation },

@@ -4,7 +4,7 @@
 //! apps that have one. A row of kind [`STREAM`] reserves one of the tenant's concurrent streams.
 
 use rusqlite::{Connection, Result, Row, named_params};
-use streamhub_engine::time::{self, Moment};
+use streamhub_engine::time;
 
 use crate::TenantId;
 use crate::apps::OF_TENANT;
@@ -36,29 +36,12 @@ pub fn add(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<
     .map(|added| added == 1)
 }
 
-/// Says of a row that it was asked for at the present. Says whether there is one.
-fn renew(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
+/// Whether there is a row.
+fn is_there(db: &Connection, app_id: i64, kind: &str, reference: &str) -> Result<bool> {
     db.prepare_cached(
-        "UPDATE _streamhub_attention SET since = :now WHERE app_id = :app AND kind = :kind AND ref = :ref",
+        "SELECT 1 FROM _streamhub_attention WHERE app_id = :app AND kind = :kind AND ref = :ref",
     )?
-    .execute(named_params! { ":app": app_id, ":kind": kind, ":ref": reference, ":now": time::now() })
-    .map(|renewed| renewed == 1)
-}
-
-/// Removes a row that was asked for before a moment. Says whether there was one.
-pub fn remove_older(
-    db: &Connection,
-    app_id: i64,
-    kind: &str,
-    reference: &str,
-    before: &Moment,
-) -> Result<bool> {
-    db.prepare_cached(
-        "DELETE FROM _streamhub_attention \
-         WHERE app_id = :app AND kind = :kind AND ref = :ref AND since < :before",
-    )?
-    .execute(named_params! { ":app": app_id, ":kind": kind, ":ref": reference, ":before": before })
-    .map(|removed| removed == 1)
+    .exists(named_params! { ":app": app_id, ":kind": kind, ":ref": reference })
 }
 
 /// Removes a row. Says whether there was one.
@@ -91,11 +74,10 @@ pub fn apps(db: &Connection) -> Result<Vec<i64>> {
         .collect()
 }
 
-/// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more; its
-/// reservation counts as asked for at the present, so that it is not taken for one that was left over.
+/// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more.
 /// Says whether there was none before.
 pub fn reserve_stream(db: &Connection, app_id: i64, stream_id: &str) -> Result<Result<bool, QuotaExceeded>> {
-    if renew(db, app_id, STREAM, stream_id)? {
+    if is_there(db, app_id, STREAM, stream_id)? {
         return Ok(Ok(false));
     }
     let tenant: TenantId = db

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row, ToSql, named_params};
 use serde::{Deserialize, Serialize};
+use streamhub_engine::Uuid;
 use streamhub_engine::time::Moment;
 
 use crate::TenantId;
@@ -110,7 +111,7 @@ pub fn append(db: &Connection, entry: &Entry) -> Result<i64> {
 }
 
 /// Appends the entry that an app's outbox holds under `seq`. Says whether it was not here yet.
-pub fn ship(db: &Connection, uuid: &str, seq: i64, entry: &Entry) -> Result<bool> {
+pub fn ship(db: &Connection, uuid: &Uuid, seq: i64, entry: &Entry) -> Result<bool> {
     insert(db, entry, Some((uuid, seq)))
 }
 
@@ -160,7 +161,7 @@ pub fn prune(db: &Connection, before: &Moment) -> Result<usize> {
     .execute(named_params! { ":before": before, ":chunk": PRUNE_CHUNK })
 }
 
-fn insert(db: &Connection, entry: &Entry, origin: Option<(&str, i64)>) -> Result<bool> {
+fn insert(db: &Connection, entry: &Entry, origin: Option<(&Uuid, i64)>) -> Result<bool> {
     db.prepare_cached(
         "INSERT INTO _streamhub_audit (at, tenant_id, app, principal, address, action, target, outcome, \
          detail_json, origin_uuid, origin_seq) VALUES (:at, :tenant, :app, :principal, :address, :action, \
@@ -261,10 +262,11 @@ mod tests {
     fn what_is_shipped_twice_arrives_once() {
         let db = database();
         let happened = entry("2026-11-21T03:54:52.423Z", Some("acme"));
-        assert!(ship(&db, "uuid-1", 7, &happened).unwrap());
-        assert!(!ship(&db, "uuid-1", 7, &entry("2027-01-01T00:00:00.000Z", None)).unwrap());
-        assert!(ship(&db, "uuid-1", 8, &happened).unwrap());
-        assert!(ship(&db, "uuid-2", 7, &happened).unwrap());
+        let (one, other) = (Uuid::random(), Uuid::random());
+        assert!(ship(&db, &one, 7, &happened).unwrap());
+        assert!(!ship(&db, &one, 7, &entry("2027-01-01T00:00:00.000Z", None)).unwrap());
+        assert!(ship(&db, &one, 8, &happened).unwrap());
+        assert!(ship(&db, &other, 7, &happened).unwrap());
         // Entries of the control plane itself have no origin, and are never each other's double.
         let own = [append(&db, &happened).unwrap(), append(&db, &happened).unwrap()];
         let listed = list(&db, &all(10)).unwrap();

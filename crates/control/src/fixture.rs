@@ -29,7 +29,7 @@ pub(crate) fn new_app(name: &str, tenant: &TenantId) -> NewApp {
         tenant: tenant.clone(),
         display_name: None,
         room_prefix: None,
-        uuid: streamhub_engine::new_uuid(),
+        uuid: streamhub_engine::Uuid::random(),
     }
 }
 

@@ -38,6 +38,15 @@ enum Unnamed {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl From<PlaneError> for LiveError {
+    fn from(error: PlaneError) -> Self {
+        match error {
+            PlaneError::Live(error) => error,
+            PlaneError::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 impl Plane {
     /// Puts an open control database into service.
     pub fn new(control: Control, config: Config) -> Result<Self> {

@@ -309,7 +309,7 @@ mod tests {
         let works = || by_hash(&db, &token.hash()).unwrap().is_some();
         assert!(works());
         apps::mark_deleting(&db, one).unwrap().unwrap();
-        apps::mark_deleted(&db, one, "one-1").unwrap().unwrap();
+        apps::mark_deleted(&db, one, &"one-1".parse().unwrap()).unwrap().unwrap();
         assert!(!works());
         assert!(create(&db, &new("ci", Reach::App(one), &acme)).unwrap().is_err());
         apps::begin_undelete(&db, &app_id("one")).unwrap().unwrap();

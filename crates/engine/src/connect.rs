@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::durable;
-use crate::error::{Error, Fault, Result, SqliteContext, Unfit};
-use crate::unopened::{OpenMark, Unopened};
+use crate::error::{Error, Fault, IoContext, Result, SqliteContext, Unfit};
+use crate::unopened::{OpenMark, Unopened, sidecar};
 
 /// How long a statement waits for another connection's lock.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,6 +70,10 @@ impl Database {
 
     /// Opens an existing database for reading only, beside other connections.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::open_for_reading(path).map_err(or_too_many_files)
+    }
+
+    fn open_for_reading(path: &Path) -> Result<Self> {
         let db = Self::open(path, path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         db.harden()?;
         db.execute_batch("PRAGMA query_only = ON").of(path)?;
@@ -81,6 +86,10 @@ impl Database {
     /// Without a `-wal` the file is opened as immutable. With one, the wal-index is kept in this
     /// process's memory (exclusive locking mode) and closing does not checkpoint.
     pub fn inspect(path: &Path) -> Result<Self> {
+        Self::open_for_a_look(path).map_err(or_too_many_files)
+    }
+
+    fn open_for_a_look(path: &Path) -> Result<Self> {
         let unopened = Unopened::claim(path)?;
         let has_wal = unopened.sidecar_len("-wal")? > 0;
         if unopened.sidecar_len("-journal")? > 0 {
@@ -93,24 +102,40 @@ impl Database {
             db.execute_batch("PRAGMA locking_mode = EXCLUSIVE").of(path)?;
             db
         } else {
-            let uri = immutable_uri(path);
-            Self::open(path, Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?
+            Self::open_immutable(path)?
         };
         db.harden()?;
         db.execute_batch("PRAGMA query_only = ON").of(path)?;
         Ok(db)
     }
 
+    /// Another connection to an inspected database, for another thread. None where it has a `-wal`, which
+    /// only one connection can look at.
+    pub fn beside(&self) -> Result<Option<Self>> {
+        if durable::exists(&sidecar(&self.path, "-wal"))? {
+            return Ok(None);
+        }
+        let db = Self::open_immutable(&self.path)?;
+        db.harden()?;
+        Ok(Some(db))
+    }
+
     /// Makes a database in a new file that is not in service yet: fast, and not durable before
     /// [`Database::finish`]. A file that was left behind half done is to be thrown away.
     pub fn build(path: &Path) -> Result<Self> {
-        drop(durable::create_new(path)?);
+        let db = Self::build_from(path, &[])?;
+        // It has to be chosen before the first page is written, and writes that page itself.
+        db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").of(path)?;
+        Ok(db)
+    }
+
+    /// As [`Database::build`], beginning with these bytes of a database in rollback mode.
+    pub fn build_from(path: &Path, bytes: &[u8]) -> Result<Self> {
+        durable::create_new(path)?.write_all(bytes).at(path, "write the file")?;
         let db = Self::open(path, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // auto_vacuum has to be chosen before the first page is written. It writes that page itself, so what
-        // spares the syncs and the journal comes before it.
         db.execute_batch(
             "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; \
-             PRAGMA auto_vacuum = INCREMENTAL; PRAGMA foreign_keys = ON",
+             PRAGMA foreign_keys = ON",
         )
         .of(path)?;
         db.harden()?;
@@ -133,7 +158,8 @@ impl Database {
         Ok(db)
     }
 
-    /// Closes a database made by [`Database::build`], in WAL mode, whole and durable.
+    /// Closes a database made by [`Database::build`], in WAL mode, whole and durable. Its name is not durable:
+    /// that is for whoever puts it into service.
     pub fn finish(self) -> Result<Unopened> {
         let path = self.path.clone();
         let mode: String =
@@ -145,7 +171,6 @@ impl Database {
         self.close()?;
         let file = Unopened::claim(&path)?;
         file.sync()?;
-        durable::sync_dir(durable::parent(&path))?;
         Ok(file)
     }
 
@@ -166,6 +191,11 @@ impl Database {
             self.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).of(&self.path)?;
         // SQLite reports a reader in the way as a row, not as an error.
         if busy == 0 { Ok(()) } else { Err(Error::unfit(&self.path, Unfit::Held { pid: None })) }
+    }
+
+    fn open_immutable(path: &Path) -> Result<Self> {
+        let uri = immutable_uri(path);
+        Self::open(path, Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
     }
 
     fn open(path: &Path, name: &Path, flags: OpenFlags) -> Result<Self> {
@@ -233,7 +263,6 @@ fn immutable_uri(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unopened::sidecar;
     use std::fs;
 
     fn built(dir: &tempfile::TempDir, name: &str) -> PathBuf {
@@ -308,6 +337,24 @@ mod tests {
             assert_eq!(before, (fs::read(path).unwrap(), fs::read(&wal).ok()), "{}", path.display());
             assert!(!sidecar(path, "-shm").exists());
         }
+    }
+
+    #[test]
+    fn a_database_at_rest_is_looked_at_twice_and_one_with_a_wal_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = built(&dir, "x.db");
+        let first = Database::inspect(&path).unwrap();
+        let second = first.beside().unwrap().expect("there is no -wal");
+        for db in [&first, &second] {
+            assert_eq!(db.query_row("SELECT a FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        }
+        drop((first, second));
+        let writer = Database::write(&path).unwrap();
+        writer.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        let copy = path.with_file_name("copy.db");
+        fs::copy(&path, &copy).unwrap();
+        fs::copy(sidecar(&path, "-wal"), sidecar(&copy, "-wal")).unwrap();
+        assert!(Database::inspect(&copy).unwrap().beside().unwrap().is_none());
     }
 
     #[test]

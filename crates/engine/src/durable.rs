@@ -153,7 +153,7 @@ pub(crate) fn not_a_file(kind: fs::FileType) -> Option<Unfit> {
 /// Writes a whole small file: staged beside it, synced, renamed over it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut staged = path.as_os_str().to_owned();
-    staged.push(format!(".{}{PART}", uuid::Uuid::new_v4().simple()));
+    staged.push(format!(".{}{PART}", ::uuid::Uuid::new_v4().simple()));
     let staged = PathBuf::from(staged);
     let written = (|| {
         let mut file = create_new(&staged)?;
@@ -183,10 +183,14 @@ pub fn sweep_parts(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory with one file in it, durable but for the directory's own name: that is for whoever
-/// moves it into place.
-pub fn write_in_new_dir(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    DirBuilder::new().mode(PRIVATE_DIR).create(dir).at(dir, "create the directory")?;
+/// Creates a directory that must not exist yet, readable for its owner only. Its name is not synced: that is
+/// for whoever moves it into place.
+pub fn create_new_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().mode(PRIVATE_DIR).create(path).at(path, "create the directory")
+}
+
+/// Writes a file into a directory that has none of this name; both are on the disk then.
+pub fn write_new_in(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = dir.join(name);
     let mut file = create_new(&path)?;
     file.write_all(bytes).at(&path, "write the file")?;
@@ -197,7 +201,12 @@ pub fn write_in_new_dir(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// Copies a directory's files and directories into a directory that is made for it; all of it is on the
 /// disk then. Anything but plain files and directories is refused.
 pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
-    DirBuilder::new().mode(PRIVATE_DIR).create(to).at(to, "create the directory")?;
+    create_new_dir(to)?;
+    copy_into(from, to)
+}
+
+/// As [`copy_dir`], into an empty directory that is there.
+pub fn copy_into(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).at(from, "list the directory")? {
         let entry = entry.at(from, "list the directory")?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));

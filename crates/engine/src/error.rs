@@ -7,6 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::ffi;
+
 /// The result of an operation on a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -96,6 +98,12 @@ pub enum Unfit {
         /// What gave it away.
         detail: String,
     },
+    /// A database of ours that does not say whose it is, or says what cannot be.
+    #[error("it does not say whose it is: {detail}")]
+    BadIdentity {
+        /// What is missing or cannot be.
+        detail: String,
+    },
     /// A schema that this program does not know yet.
     #[error("its schema version {found} is newer than this program knows ({known})")]
     TooNew {
@@ -143,7 +151,7 @@ pub enum Unfit {
         pid: Option<i32>,
     },
     /// This process has a connection to it, so plain file access would drop the connection's locks.
-    #[error("this process has it open, and plain file access would drop its locks")]
+    #[error("this program has it open itself")]
     OpenHere,
     /// Something is there already.
     #[error("it is already there")]
@@ -198,9 +206,11 @@ pub enum Fault {
 impl Fault {
     /// Classifies an error of `SQLite`.
     pub fn of_sqlite(error: &rusqlite::Error) -> Self {
+        error.sqlite_error().map_or(Self::Other, |sqlite| Self::of_code(*sqlite))
+    }
+
+    pub(crate) fn of_code(sqlite: ffi::Error) -> Self {
         use rusqlite::ErrorCode as Code;
-        use rusqlite::ffi;
-        let Some(sqlite) = error.sqlite_error() else { return Self::Other };
         match (sqlite.code, sqlite.extended_code) {
             // Growing the wal-index fails with this where the disk is full.
             (Code::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
@@ -234,7 +244,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Busy => "locked by another connection",
+            Self::Busy => "another program holds a lock on it",
             Self::Full => "the disk is full",
             Self::Io => "the disk failed",
             Self::Corrupt => "the database is damaged",
@@ -278,7 +288,7 @@ impl Error {
         match self {
             Self::Unfit { unfit, .. } => unfit.way_out(),
             _ => match self.fault() {
-                Fault::Busy => "stop the other program that has it open, then try again",
+                Fault::Busy => "try again a little later, or stop the other program that has it open",
                 Fault::Full => "free space on that disk, then try again; nothing is half done",
                 Fault::Io => "check the disk and the kernel log, then try again; nothing is half done",
                 Fault::Corrupt | Fault::NotADatabase => Unfit::RESTORE,
@@ -346,12 +356,13 @@ impl Unfit {
                 "let the program that wrote it finish, or open it once with sqlite3 so that it is rolled back"
             }
             Self::WalBeside => "seal it where it is in use, then copy it again",
+            Self::BadIdentity { .. } => "restore it from a backup; nothing was done with this one",
             Self::BadSeal { .. } => "restore the seal, or remove it to go on without one",
             Self::NotAsSealed { .. } => {
                 "copy it again from a sealed source, or take it unsealed after a full check"
             }
             Self::Held { .. } => "stop that process, then try again",
-            Self::OpenHere => "close the connection first",
+            Self::OpenHere => "let go of it first, or try again a little later",
             Self::Exists => "choose another name, or move it away",
             Self::Mismatch { .. } => "nothing was changed; see the reason",
         }
@@ -390,7 +401,6 @@ impl<T> SqliteContext<T> for rusqlite::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::ffi;
 
     fn sqlite(code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)

@@ -17,7 +17,8 @@ pub struct Installed {
     pub moved_away: Vec<String>,
 }
 
-/// Renames a finished, synced file to a name that is free, and makes that durable.
+/// Renames a file that [`Database::finish`](crate::Database::finish) made durable to a name that is free, and
+/// makes that durable too. That the old name is gone need not last: it is staging's.
 ///
 /// Sidecars that lie at the target go to a dated folder in `trash`, which is created when needed and
 /// must be on the same filesystem. Nothing is ever replaced.
@@ -30,9 +31,8 @@ pub fn install_new(staged: &Unopened, target: &Path, trash: &Path) -> Result<Ins
     if durable::exists(target)? {
         return Err(Error::unfit(target, Unfit::Exists));
     }
-    staged.sync()?;
     let moved_away = move_sidecars_away(target, trash)?;
-    durable::rename_new(staged.path(), target)?;
+    durable::move_new(staged.path(), target)?;
     Ok(Installed { moved_away })
 }
 

@@ -38,8 +38,10 @@ mod sync;
 pub mod time;
 pub mod tx;
 pub mod unopened;
+pub mod uuid;
 pub mod words;
 
+pub use self::uuid::Uuid;
 pub use app_id::AppId;
 pub use connect::Database;
 pub use data_dir::DataDir;
@@ -47,7 +49,7 @@ pub use error::{Error, Fault, Result, Unfit};
 pub use tx::{ReadTx, WriteTx};
 pub use unopened::Unopened;
 
-/// A new random identity, in lower-case hexadecimal with hyphens.
+/// A random identity as text, in lower-case hexadecimal with hyphens.
 pub fn new_uuid() -> String {
-    uuid::Uuid::new_v4().to_string()
+    Uuid::random().into()
 }

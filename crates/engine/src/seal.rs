@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::durable;
 use crate::error::{Error, Result, Unfit};
 use crate::unopened::Unopened;
+use crate::uuid::Uuid;
 
 /// The seal's name, beside the database.
 pub const FILE: &str = "app.seal";
@@ -28,7 +29,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// Whose database it is.
-    pub uuid: String,
+    pub uuid: Uuid,
     /// The database's generation.
     pub generation: i64,
     /// Bytes of the file.
@@ -47,10 +48,10 @@ struct Stored<'a> {
 impl Seal {
     /// The seal of the database in `file`, which is synced first: a seal speaks for no byte that a
     /// power cut could take. Refuses a file beside a `-wal` or journal with content.
-    pub fn of(file: &Unopened, uuid: &str, generation: i64) -> Result<Self> {
+    pub fn of(file: &Unopened, uuid: &Uuid, generation: i64) -> Result<Self> {
         file.sync()?;
         let (size, blake3) = print(file)?;
-        Ok(Self { uuid: uuid.to_owned(), generation, size, blake3 })
+        Ok(Self { uuid: uuid.clone(), generation, size, blake3 })
     }
 
     /// Writes the seal into the app's directory, durably.
@@ -140,7 +141,7 @@ mod tests {
         let path = fs::canonicalize(dir.path()).unwrap().join("app.db");
         let db = Database::build(&path).unwrap();
         db.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (randomblob(300000))").unwrap();
-        let seal = Seal::of(&db.finish().unwrap(), UUID, 7).unwrap();
+        let seal = Seal::of(&db.finish().unwrap(), &UUID.parse().unwrap(), 7).unwrap();
         seal.write(dir.path()).unwrap();
         (dir, path, seal)
     }
@@ -206,7 +207,7 @@ mod tests {
                 let seal = Seal { size, ..seal.clone() };
                 assert_eq!(verified(&seal, &path), Err(expected.clone()), "whatever the length");
             }
-            let again = Seal::of(&Unopened::claim(&path).unwrap(), UUID, 7).map_err(unfit);
+            let again = Seal::of(&Unopened::claim(&path).unwrap(), &seal.uuid, 7).map_err(unfit);
             assert_eq!(again, Err(expected));
             fs::write(&beside, b"").unwrap();
             assert_eq!(verified(&seal, &path), Ok(()), "an empty {ending} holds nothing");
@@ -239,6 +240,8 @@ mod tests {
             good.replace(&seal.blake3, "no hexadecimal"),
             good.replace(&seal.size.to_string(), "-1"),
             good.replace("generation", "degeneration"),
+            good.replace(UUID, "../other-one"),
+            good.replace(UUID, &UUID.to_uppercase()),
         ] {
             fs::write(&path, &bad).unwrap();
             let error = Seal::read(dir.path()).unwrap_err();

@@ -1,11 +1,10 @@
 //! A media server's first day with the hub inside: `cargo run --example embed -- DATA_DIR [ADDRESS]`, then
 //! `curl --json '{"streamId": "live/cam", "type": "rtmp"}' ADDRESS/apps/my-app/streams`.
 
-use std::io::Write as _;
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::{Json, Router, http::StatusCode, routing};
+use std::io::{Write as _, stderr, stdout};
+use std::sync::Arc;
 use streamhub::streams::{self, NewStream, Stream, StreamFilter};
 use streamhub::{AppId, Hub, HubConfig, HubError, Kind, Listed, NewApp, TenantId, progress::Silent};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +12,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(stderr).init(); // the hub says there what a person has to look at
     let mut arguments = std::env::args().skip(1);
     let mut config = HubConfig::new(arguments.next().ok_or("usage: embed DATA_DIR [ADDRESS]")?);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/apps/{app}/streams/{*stream}", routing::put(report).delete(end))
         .with_state(hub.clone());
     let listener = TcpListener::bind(address).await?;
-    writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
     let mut stop = signal(SignalKind::terminate())?;
     let stopped = async move {
         tokio::select! { _ = stop.recv() => {} _ = tokio::signal::ctrl_c() => {} }

@@ -3,7 +3,8 @@
 //! What is believed is the seal, which says what the database held when it was whole; no check of the
 //! database itself can see that a copy was taken while it was in use. The directory is copied into
 //! staging and judged there, so that nothing is changed before everything is known to be good, and the
-//! directory that was named is left as it is.
+//! directory that was named is left as it is. One that lies among the apps already is judged and adopted
+//! where it lies.
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use streamhub_engine::migrate::From;
 use streamhub_engine::seal::Seal;
 use streamhub_engine::time::Moment;
 use streamhub_engine::unopened::sidecar;
-use streamhub_engine::{AppId, Database, Unopened, durable};
+use streamhub_engine::{AppId, Database, Unopened, Uuid, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
@@ -78,24 +79,72 @@ pub struct Adopted {
 }
 
 impl Hub {
-    /// Copies an app's directory among the apps and registers it.
+    /// Copies an app's directory among the apps and registers it; the directory is left as it is. One that
+    /// lies among the apps already, under its app's name, is registered where it lies and becomes the app's.
     pub fn adopt(&self, dir: &Path, adoption: &Adoption) -> Result<Adopted> {
-        let source = dir.join("app.db");
-        if !durable::exists(&source)? {
-            return Err(HubError::NoSource { path: source });
-        }
+        refuse_no_directory(dir)?;
         let dir = durable::canonical(dir)?;
-        Unopened::claim(&source).and_then(|file| file.header()).map_err(HubError::Source)?;
-        let found = Self::judge_source(&dir, adoption.proof)?;
-        let id: AppId = parse_name(&found.name, &source)?;
+        match self.named_by_place(&dir) {
+            Some(id) => self.adopt_in_place(&id, adoption, UnknownTenant::Make),
+            None => self.adopt_copy(&dir, adoption),
+        }
+    }
+
+    /// As [`adopt`](Self::adopt), for async callers.
+    pub async fn adopt_async(&self, dir: &Path, adoption: &Adoption) -> Result<Adopted> {
+        let (dir, adoption) = (dir.to_owned(), adoption.clone());
+        self.blocking(None, move |hub| hub.adopt(&dir, &adoption)).await
+    }
+
+    /// Judges a directory as [`adopt`](Self::adopt) does before its first change: for whoever makes an
+    /// installation to adopt it into, and should make none where it is refused.
+    pub fn survey_adoption(dir: &Path, proof: Proof) -> Result<()> {
+        refuse_no_directory(dir)?;
+        Self::judge_named(dir, proof).map(drop)
+    }
+
+    /// Registers a directory that lies among the apps already.
+    pub(crate) fn adopt_in_place(
+        &self,
+        id: &AppId,
+        adoption: &Adoption,
+        unknown: UnknownTenant,
+    ) -> Result<Adopted> {
+        self.refuse_taken(id)?;
+        let alone = self.alone(id)?;
+        let place = self.data().app(id);
+        let found = Self::judge_named(place.dir(), adoption.proof)?;
+        if found.name != id.as_str() {
+            let detail = format!(
+                "its app is called {:?}, so it can be adopted under that name or from outside of apps/",
+                found.name
+            );
+            return Err(HubError::NotItsOwn { path: place.dir().to_owned(), detail });
+        }
+        let former = self.refuse_known(&found, id)?;
+        let (tenant, unknown) = owner(adoption, unknown, &found, &place.db())?;
+        let new = NewApp::new(id.clone(), tenant);
+        let (registered, tenant_created) = self.register_adopted(&new, &found.uuid, former, unknown)?;
+        // Without its seal it would not be adopted again, so what fails from here on the next start finishes.
+        self.rewrite_identity(place.dir(), &found, new.tenant.as_str())?;
+        durable::sync_dir(&self.data().apps())?;
+        let app = self.put_adopted_into_service(registered, found.generation, id)?;
+        drop(alone);
+        Ok(Adopted { app, tenant_created, sealed: adoption.proof == Proof::Seal })
+    }
+
+    fn adopt_copy(&self, dir: &Path, adoption: &Adoption) -> Result<Adopted> {
+        let found = Self::judge_named(dir, adoption.proof)?;
+        let id: AppId = parse_name(&found.name, &dir.join("app.db"))?;
+        self.refuse_taken(&id)?;
         let alone = self.alone(&id)?;
         let former = self.refuse_known(&found, &id)?;
         let place = self.data().app(&id);
         if place.exists()? {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        let staged = Self::stage(&place, &found.uuid)?;
-        let adopted = durable::copy_dir(&dir, &staged)
+        let staged = Self::stage(&place)?;
+        let adopted = durable::copy_into(dir, &staged)
             .map_err(HubError::from)
             .and_then(|()| self.adopt_staged(&staged, &found, former, adoption))
             .and_then(|(registered, tenant_created)| {
@@ -109,27 +158,22 @@ impl Hub {
         Ok(Adopted { app, tenant_created, sealed: adoption.proof == Proof::Seal })
     }
 
-    /// Registers a sealed directory that lies among the apps already; its tenant must be known.
-    pub(crate) fn adopt_appeared(&self, id: &AppId) -> Result<App> {
-        let alone = self.alone(id)?;
-        let place = self.data().app(id);
-        let found = Self::judge_source(place.dir(), Proof::Seal)?;
-        if found.name != id.as_str() {
-            let detail = format!("its app is called {:?}, and the directory {id}", found.name);
-            return Err(HubError::NotItsOwn { path: place.db(), detail });
+    /// The name that a directory has among the apps; none where it lies elsewhere or its name is no app's.
+    fn named_by_place(&self, dir: &Path) -> Option<AppId> {
+        if dir.parent() != Some(&self.data().apps()) {
+            return None;
         }
-        let former = self.refuse_known(&found, id)?;
-        let new = NewApp::new(id.clone(), TenantId::from_registry(found.tenant.clone()));
-        let (registered, _) = self.register_adopted(&new, &found.uuid, former, UnknownTenant::Refuse)?;
-        // Without its seal it would not be adopted again, so what fails from here on the next start finishes.
-        self.rewrite_identity(place.dir(), &found, &found.tenant)?;
-        let app = self.put_adopted_into_service(registered, found.generation, id)?;
-        drop(alone);
-        Ok(app)
+        dir.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// Judges a directory that a caller named: what is no database is the caller's mistake.
+    fn judge_named(dir: &Path, proof: Proof) -> Result<Identity> {
+        Unopened::claim(&dir.join("app.db")).and_then(|file| file.header()).map_err(HubError::Source)?;
+        Self::judge_source(dir, proof)
     }
 
     /// Judges a directory without changing it: its seal, and what its database says of itself.
-    pub(crate) fn judge_source(dir: &Path, proof: Proof) -> Result<Identity> {
+    fn judge_source(dir: &Path, proof: Proof) -> Result<Identity> {
         let path = dir.join("app.db");
         let file = Unopened::claim(&path)?;
         file.refuse_foreign_holder()?;
@@ -152,15 +196,7 @@ impl Hub {
             }
         };
         drop(file);
-        match SCHEMA.standing(judge::stamp_of_source(&path)?, &path)? {
-            Standing::Ours { .. } => {}
-            Standing::Unmarked { .. } => {
-                let detail = "it is no app database of StreamHub; older data directories are taken over whole by `streamhub migrate`";
-                return Err(HubError::NotItsOwn { path, detail: detail.to_owned() });
-            }
-        }
-        let db = Database::inspect(&path)?;
-        judge::refuse_code(&db)?;
+        let db = Self::open_source(&path)?;
         if proof == Proof::Word {
             judge::refuse_damage(&db, Check::Full)?;
         }
@@ -172,6 +208,21 @@ impl Hub {
             return Err(HubError::NotSealed { path: dir.to_owned(), detail });
         }
         Ok(found)
+    }
+
+    /// Opens the database of an app that is not registered, without changing it; whether it is whole is not
+    /// asked here.
+    pub(crate) fn open_source(path: &Path) -> Result<Database> {
+        match SCHEMA.standing(judge::stamp_of_source(path)?, path)? {
+            Standing::Ours { .. } => {}
+            Standing::Unmarked { .. } => {
+                let detail = "it is no app database of StreamHub; older data directories are taken over whole by `streamhub migrate`";
+                return Err(HubError::NotItsOwn { path: path.to_owned(), detail: detail.to_owned() });
+            }
+        }
+        let db = Database::inspect(path)?;
+        judge::refuse_code(&db)?;
+        Ok(db)
     }
 
     /// Refuses a name or uuid that is here already. An app that was deleted here may come back from elsewhere
@@ -216,15 +267,7 @@ impl Hub {
             let detail = "it was changed while it was copied".to_owned();
             return Err(HubError::NotSealed { path, detail });
         }
-        let (tenant, unknown) = if let Some(tenant) = &adoption.tenant {
-            (tenant.clone(), UnknownTenant::Refuse)
-        } else {
-            let tenant = found.tenant.parse().map_err(|_| HubError::NotItsOwn {
-                path: path.clone(),
-                detail: format!("its tenant {:?} is no tenant's key", found.tenant),
-            })?;
-            (tenant, UnknownTenant::Make)
-        };
+        let (tenant, unknown) = owner(adoption, UnknownTenant::Make, found, &path)?;
         self.rewrite_identity(staged, found, tenant.as_str())?;
         let id = parse_name(&found.name, &path)?;
         self.register_adopted(&NewApp::new(id, tenant), &found.uuid, former, unknown)
@@ -235,7 +278,7 @@ impl Hub {
     fn register_adopted(
         &self,
         new: &NewApp,
-        uuid: &str,
+        uuid: &Uuid,
         former: Option<i64>,
         unknown: UnknownTenant,
     ) -> Result<(i64, bool)> {
@@ -289,15 +332,46 @@ impl Hub {
             }
             apps::activate(db, registered)
         })??;
+        self.shared.services.unsealed.notice(&self.data().app(id))?;
         self.registered(id.as_str())
     }
 }
 
 /// What becomes of a tenant that is not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UnknownTenant {
+pub(crate) enum UnknownTenant {
     Make,
     Refuse,
+}
+
+/// Whose an adopted app is to be, and what becomes of that tenant where it is not registered: one that a
+/// person named has to be.
+fn owner(
+    adoption: &Adoption,
+    unknown: UnknownTenant,
+    found: &Identity,
+    path: &Path,
+) -> Result<(TenantId, UnknownTenant)> {
+    if let Some(tenant) = &adoption.tenant {
+        return Ok((tenant.clone(), UnknownTenant::Refuse));
+    }
+    let tenant = found.tenant.parse().map_err(|_| HubError::NotItsOwn {
+        path: path.to_owned(),
+        detail: format!("its tenant {:?} is no tenant's key", found.tenant),
+    })?;
+    Ok((tenant, unknown))
+}
+
+/// A missing source is told from one that is named by the file in it.
+fn refuse_no_directory(dir: &Path) -> Result<()> {
+    if dir.is_file() {
+        let named = dir.display();
+        return Err(HubError::Invalid(format!(
+            "{named}: it is a file; name the directory, not the file in it"
+        )));
+    }
+    let source = dir.join("app.db");
+    if durable::exists(&source)? { Ok(()) } else { Err(HubError::NoSource { path: source }) }
 }
 
 fn is_deleted(app: &App) -> bool {

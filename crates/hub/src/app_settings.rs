@@ -21,15 +21,15 @@ impl Hub {
     }
 
     /// Changes an app's configuration by a JSON merge patch and writes it durably. Keys that this program
-    /// does not know are kept. What the configuration says of durability counts when the app is opened next.
+    /// does not know are kept. The app has to be in service, and stays so meanwhile. What the configuration says
+    /// of durability counts when the app is opened next.
     pub fn patch_app_config(&self, id: &AppId, patch: &Value) -> Result<AppConfig> {
+        // Meanwhile it cannot be deleted, nor another app be made of its name. Asked for first, since what waits
+        // for it must not wait behind those who change settings.
+        let _in_place = self.app(id)?;
         let _one_at_a_time = self.shared.settings_writer();
         let patched = self.app_config(id)?.patched(patch).map_err(HubError::AppConfig)?;
-        let place = self.data().app(id);
-        if !place.exists()? {
-            return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
-        }
-        patched.write(&place.config())?;
+        patched.write(&self.data().app(id).config())?;
         Ok(patched)
     }
 

@@ -1,12 +1,11 @@
 //! What lies among the apps without being one, and what was kept long enough.
 
-use std::time::{Duration, SystemTime};
-
-use streamhub_control::apps;
+use streamhub_appstore::Identity;
+use streamhub_control::apps::{self, Deleted};
 use streamhub_engine::time::Moment;
-use streamhub_engine::{AppId, durable};
+use streamhub_engine::{AppId, Unopened, durable};
 
-use crate::adopt::Proof;
+use crate::adopt::{Adopted, Adoption, UnknownTenant};
 use crate::error::Result;
 use crate::hub::{Appearing, Hub};
 
@@ -37,35 +36,43 @@ impl Hub {
                 return Ok(());
             }
             match self.shared.config.appearing {
-                Appearing::AdoptSealed => match self.adopt_appeared(id) {
-                    Ok(app) => {
-                        tracing::info!(app.id = %id, tenant = app.tenant_id, "a sealed directory was adopted");
-                    }
-                    Err(error) => {
-                        tracing::warn!(app.id = %id, %error, way_out = error.way_out(), "a directory among the apps is not adopted");
-                    }
-                },
+                Appearing::AdoptSealed => self.adopt_appeared(id),
                 Appearing::Report => self.report_appeared(id),
             }
         }
         Ok(())
     }
 
+    fn adopt_appeared(&self, id: &AppId) {
+        match self.adopt_in_place(id, &Adoption::default(), UnknownTenant::Refuse) {
+            Ok(Adopted { app, .. }) => {
+                tracing::info!(app.id = %id, tenant = app.tenant_id, "a sealed directory was adopted");
+            }
+            Err(error) => {
+                tracing::warn!(app.id = %id, %error, way_out = error.way_out(), "a directory among the apps is not adopted");
+            }
+        }
+    }
+
     /// Says what a directory that the registry does not know holds. The same app in two places is told apart
     /// by its uuid, whatever the directories are called.
     fn report_appeared(&self, id: &AppId) {
-        let path = self.data().app(id).db();
-        if !durable::exists(&path).unwrap_or(true) {
+        let place = self.data().app(id);
+        if !durable::exists(&place.db()).unwrap_or(true) {
             return;
         }
-        let registered = Self::judge_source(self.data().app(id).dir(), Proof::Word)
-            .and_then(|found| self.read(move |db| apps::by_uuid(db, &found.uuid)));
+        // Somebody may be about to adopt it, so it is had alone, and not for as long as judging it takes.
+        let registered = self.alone(id).and_then(|_alone| {
+            Unopened::claim(&place.db())?.refuse_foreign_holder()?;
+            let found = Identity::read(&Self::open_source(&place.db())?)?;
+            self.read(move |db| apps::by_uuid(db, &found.uuid))
+        });
         match registered {
             Ok(Some(same)) => {
                 tracing::warn!(app.id = %id, registered = same.name, "a directory among the apps is a copy of a registered app");
             }
             Ok(None) => {
-                tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; moved elsewhere, `streamhub app adopt` takes it");
+                tracing::warn!(app.id = %id, "a directory among the apps belongs to no app; `streamhub app adopt` takes it where it is whole");
             }
             Err(error) => {
                 tracing::warn!(app.id = %id, %error, "a directory among the apps belongs to no app and cannot be adopted");
@@ -75,40 +82,34 @@ impl Hub {
 
     /// Removes what was kept long enough: deleted apps, and copies from before a migration.
     pub(crate) fn prune(&self) -> Result<()> {
-        let keep = self.shared.config.keep;
-        let (trash, staging) = (self.data().apps().join(".trash"), self.data().apps().join(".staging"));
-        for trashed in self.read(apps::deleted)? {
-            let old = trashed.deleted_at.parse().is_ok_and(|at: Moment| at.is_older_than(keep.trash));
-            if !old {
+        let now = Moment::now();
+        for trashed in self.deleted_apps()? {
+            if trashed.purged_after.as_ref().is_none_or(|end| end.as_str() > now.as_str()) {
                 continue;
             }
-            let number = trashed.app_id;
-            // Out of the trash first, so that nothing half removed can come back from there.
-            let (from, gone) = (trash.join(&trashed.trash_name), staging.join(&trashed.trash_name));
-            if durable::exists(&from)? {
-                durable::create_dir(&staging)?;
-                durable::rename_new(&from, &gone)?;
-            }
-            durable::remove_dir_all(&gone)?;
-            self.write(move |db| apps::forget(db, number))??;
-            tracing::info!(
-                app.id = trashed.name,
-                deleted_at = trashed.deleted_at,
-                "a deleted app was removed for good"
-            );
-        }
-        let copies = self.data().pre_migrate();
-        for name in durable::names_in(&copies)? {
-            let path = copies.join(name);
-            if durable::modified(&path)?.is_some_and(|at| is_older(at, keep.pre_migrate)) {
-                durable::remove_file(&path)?;
+            let (app, deleted_at) = (&trashed.name, &trashed.deleted_at);
+            match self.purge(&trashed) {
+                Ok(()) => tracing::info!(app.id = app, deleted_at, "a deleted app was removed for good"),
+                Err(error) => {
+                    tracing::warn!(app.id = app, %error, way_out = error.way_out(), "a deleted app cannot be removed");
+                }
             }
         }
+        self.prune_copies(self.shared.config.keep.pre_migrate)
+    }
+
+    /// Removes a deleted app for good. What that did not come to is done the next time.
+    fn purge(&self, trashed: &Deleted) -> Result<()> {
+        let (trash, staging) = (self.data().apps().join(".trash"), self.data().apps().join(".staging"));
+        // Out of the trash first, so that nothing half removed can come back from there.
+        let (from, gone) = (trash.join(&trashed.trash_name), staging.join(&trashed.trash_name));
+        if durable::exists(&from)? {
+            durable::create_dir(&staging)?;
+            durable::rename_new(&from, &gone)?;
+        }
+        durable::remove_dir_all(&gone)?;
+        let number = trashed.id;
+        self.write(move |db| apps::forget(db, number))??;
         Ok(())
     }
-}
-
-/// A clock that went back makes nothing old.
-fn is_older(at: SystemTime, age: Duration) -> bool {
-    at.elapsed().is_ok_and(|elapsed| elapsed > age)
 }

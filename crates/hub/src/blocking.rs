@@ -1,20 +1,27 @@
 //! Where blocking work meets the async runtime.
 //!
-//! Work that may wait for a disk runs on tokio's blocking threads, no more than a fixed number at a time.
-//! Reads that take microseconds may run on the runtime's own threads, as long as one of those is left
-//! for everybody else.
+//! Work that may wait for a disk runs on tokio's blocking threads, no more than a fixed number at a time, and
+//! far fewer for one app, so that an app that does not answer leaves threads to the others. Reads that take
+//! microseconds may run on the runtime's own threads, as long as one of those is left for everybody else.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use streamhub_engine::AppId;
 use streamhub_engine::live::Executor;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::error::{HubError, Result};
+use crate::hub::Hub;
+use crate::lease::Lease;
 
 /// Blocking operations of async callers at the same time.
 const AT_ONCE: usize = 64;
+
+/// Those of them that may be of one app: of its leases, and of those who ask for it.
+pub(crate) const OF_ONE_APP: usize = 8;
 
 /// The bridge to the runtime that was found first.
 #[derive(Clone, Debug)]
@@ -25,8 +32,23 @@ pub(crate) struct Blocking {
 #[derive(Debug)]
 struct Shared {
     runtime: OnceLock<Handle>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    asked: Mutex<HashMap<Option<AppId>, Asked>>,
     inline: AtomicUsize,
+}
+
+/// What somebody asks for at the moment: an app, or none that is known before.
+#[derive(Debug)]
+struct Asked {
+    by: usize,
+    permits: Arc<Semaphore>,
+}
+
+/// One who asks for an app, which need not be open.
+#[derive(Debug)]
+struct Asking {
+    shared: Arc<Shared>,
+    app: Option<AppId>,
 }
 
 /// The right to keep a thread of the runtime for some microseconds.
@@ -36,16 +58,25 @@ pub(crate) struct Inline<'a>(&'a Shared);
 impl Blocking {
     pub(crate) fn new() -> Self {
         let runtime = Handle::try_current().map_or_else(|_| OnceLock::new(), OnceLock::from);
-        let (permits, inline) = (Semaphore::new(AT_ONCE), AtomicUsize::new(0));
-        Self { shared: Arc::new(Shared { runtime, permits, inline }) }
+        let (permits, inline) = (Arc::new(Semaphore::new(AT_ONCE)), AtomicUsize::new(0));
+        Self { shared: Arc::new(Shared { runtime, permits, asked: Mutex::default(), inline }) }
     }
 
-    /// Runs work on a thread that may block. Work that was begun goes on when the caller gives up.
+    /// Runs work on a thread that may block, as soon as its app has a permit left. Work that was begun goes on
+    /// when the caller gives up, and has its permits until it ends.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        of_app: &Arc<Semaphore>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let _permit = self.shared.permits.acquire().await.map_err(|_| HubError::Closed)?;
+        let acquire = |permits: &Arc<Semaphore>| Arc::clone(permits).acquire_owned();
+        // The app's own first, so that who waits for it takes nothing from others.
+        let own = acquire(of_app).await.map_err(|_| HubError::Closed)?;
+        let general = acquire(&self.shared.permits).await.map_err(|_| HubError::Closed)?;
+        let work = move || {
+            let _permits = (own, general);
+            work()
+        };
         match self.runtime().spawn_blocking(work).await {
             Ok(result) => Ok(result),
             Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
@@ -72,8 +103,64 @@ impl Blocking {
         })
     }
 
+    /// Asks for an app, and says with whose permits.
+    fn ask(&self, app: Option<&AppId>) -> (Asking, Arc<Semaphore>) {
+        let mut asked = self.shared.asked();
+        let new = || Asked { by: 0, permits: Arc::new(Semaphore::new(OF_ONE_APP)) };
+        let asked = asked.entry(app.cloned()).or_insert_with(new);
+        asked.by += 1;
+        (Asking { shared: Arc::clone(&self.shared), app: app.cloned() }, Arc::clone(&asked.permits))
+    }
+
     fn runtime(&self) -> &Handle {
         self.shared.runtime.get_or_init(Handle::current)
+    }
+}
+
+impl Shared {
+    fn asked(&self) -> MutexGuard<'_, HashMap<Option<AppId>, Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// Does for an async caller what blocks, for an app where it is known which. Those who ask for an app do
+    /// not stand in the way of those who have a lease on it: some wait for these leases to end.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        app: Option<&AppId>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (hub, blocking) = (self.clone(), &self.shared.services.blocking);
+        let (asking, permits) = blocking.ask(app);
+        let work = move || {
+            let _asking = asking;
+            work(&hub)
+        };
+        blocking.run(&permits, work).await?
+    }
+}
+
+impl Lease {
+    /// Does for an async caller what blocks; the app stays open meanwhile, also where the caller goes away.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lease = self.clone();
+        self.services().blocking.run(&self.open().workers, move || work(&lease)).await?
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut all = self.shared.asked();
+        if let Some(asked) = all.get_mut(&self.app) {
+            asked.by -= 1;
+            if asked.by == 0 {
+                all.remove(&self.app);
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use streamhub_engine::{DataDir, durable};
 
 use crate::app_config::AppConfig;
 use crate::error::HubError;
+use crate::report::counted;
 use crate::secrets::Secrets;
 use crate::settings::SettingsError;
 
@@ -75,11 +76,12 @@ pub fn check(data: &DataDir, settings_file: &Path, wrong: &[SettingsError]) -> R
 impl ConfigCheck {
     /// The outcome in one line.
     pub fn summary(&self) -> String {
-        let (files, wrong, warnings) = (self.files.len(), self.problems.len(), self.warnings.len());
+        let files = counted(self.files.len(), "file");
+        let warnings = counted(self.warnings.len(), "warning");
         if self.valid {
-            format!("valid: {files} files, {warnings} warnings")
+            format!("valid: {files}, {warnings}")
         } else {
-            format!("NOT valid: {wrong} problems and {warnings} warnings in {files} files")
+            format!("NOT valid: {} and {warnings} in {files}", counted(self.problems.len(), "problem"))
         }
     }
 

@@ -19,6 +19,7 @@ use crate::hub::HubConfig;
 use crate::locate::{self, Located};
 use crate::look::{Installation, Look};
 use crate::progress::Progress;
+use crate::report::counted;
 use crate::secrets::Secrets;
 
 /// What was found.
@@ -242,6 +243,7 @@ fn kind_of(error: &Error) -> Problem {
             Unfit::Missing => Problem::Missing,
             Unfit::Foreign { .. } | Unfit::HoldsCode { .. } => Problem::Foreign,
             Unfit::TooNew { .. } => Problem::TooNew,
+            Unfit::BadIdentity { .. } => Problem::Identity,
             Unfit::HotJournal => Problem::StaleSidecar,
             Unfit::Empty | Unfit::NotADatabase | Unfit::Truncated { .. } | Unfit::Corrupt { .. } => {
                 Problem::Corrupt
@@ -283,10 +285,10 @@ impl fmt::Display for Diagnosis {
                 writeln!(f, "    way out: {}", finding.way_out)?;
             }
         }
+        let apps = counted(self.apps, "app");
         match self.findings.len() {
-            0 => write!(f, "clean: {} apps checked", self.apps),
-            1 => write!(f, "1 finding, {} apps checked", self.apps),
-            findings => write!(f, "{findings} findings, {} apps checked", self.apps),
+            0 => write!(f, "clean: {apps} checked"),
+            findings => write!(f, "{}, {apps} checked", counted(findings, "finding")),
         }
     }
 }

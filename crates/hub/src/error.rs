@@ -13,6 +13,7 @@ use streamhub_engine::live::{Busy, LiveError};
 use streamhub_engine::{AppId, Error, Fault, Unfit, filesystem};
 
 use crate::app_config::AppConfigError;
+use crate::report::counted;
 use crate::secrets::SecretsError;
 
 pub use crate::kind::Kind;
@@ -101,7 +102,7 @@ pub enum HubError {
         trace: String,
     },
     /// Apps are registered, but none of them has a directory.
-    #[error("{}: {registered} apps are registered and none of them has a directory", apps.display())]
+    #[error("{}: {} registered, and none has a directory", apps.display(), counted(*.registered, "app"))]
     NoAppDirectory {
         /// The directory of all apps.
         apps: PathBuf,
@@ -201,8 +202,8 @@ pub enum HubError {
         /// Where in its life it is, or how far its take-over is.
         state: String,
     },
-    /// The app is registered, and its directory is not there.
-    #[error("{}: the app's directory is missing", dir.display())]
+    /// The app is registered, and its directory is not there, or empty as a mount point is.
+    #[error("{}: the app's directory is missing or empty", dir.display())]
     NoAppDir {
         /// Where it was expected.
         dir: PathBuf,
@@ -293,17 +294,16 @@ impl HubError {
             }
             Self::Control(error) => match error.fault() {
                 Fault::Busy => Kind::InUse,
+                Fault::TooManyFiles => Kind::Unavailable,
                 Fault::Full | Fault::Io | Fault::ReadOnly => Kind::Failed,
                 // The file was there to be judged; SQLite has one word for no right, no descriptor and no
                 // room for the files beside it.
                 Fault::CannotOpen if matches!(error, Error::Sqlite { .. }) => Kind::Failed,
                 _ => Kind::Configuration,
             },
-            Self::Engine(error) | Self::Source(error) if error.fault() == Fault::Busy => Kind::InUse,
             Self::Source(error) if error.fault() == Fault::NotADatabase => Kind::NotADatabase,
-            Self::Engine(_)
-            | Self::Source(_)
-            | Self::Backup(_)
+            Self::Engine(error) | Self::Source(error) => of_engine(error),
+            Self::Backup(_)
             | Self::NoSpace { .. }
             | Self::OwnMount { .. }
             | Self::NotItsOwn { .. }
@@ -314,6 +314,7 @@ impl HubError {
             Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
             Self::AmbiguousUser { .. }
             | Self::LastSuperadmin { .. }
+            | Self::Secrets(SecretsError::BadName { .. })
             | Self::Invalid(_)
             | Self::AppConfig(_) => Kind::Invalid,
             Self::Busy { .. }
@@ -324,7 +325,7 @@ impl HubError {
             Self::Quota(_) => Kind::Quota,
             Self::Store(error) => match error {
                 StoreError::Invalid { .. } => Kind::Invalid,
-                StoreError::Exists { .. } => Kind::Exists,
+                StoreError::Exists { .. } | StoreError::KeyTaken { .. } => Kind::Exists,
                 StoreError::NotFound { .. } => Kind::NotFound,
                 _ => Kind::Failed,
             },
@@ -354,10 +355,10 @@ impl HubError {
             Self::Engine(error) | Self::Control(error) | Self::Backup(error) | Self::Source(error) => {
                 error.way_out().to_owned()
             }
-            Self::InUse { .. } => "stop that process, or ask the running server".to_owned(),
+            Self::InUse { .. } => "stop that process first".to_owned(),
             Self::Filesystem { .. } => "put the data directory on a local disk (ext4, XFS, Btrfs, ZFS)".to_owned(),
             Self::NoDataDir { .. } => {
-                "check --data-dir and DATA_DIR; `streamhub serve` and `streamhub migrate` create one".to_owned()
+                "check --data-dir and DATA_DIR; `streamhub serve`, `app create` and `app adopt` make one".to_owned()
             }
             Self::NotADirectory { .. } => "name a directory with --data-dir or DATA_DIR".to_owned(),
             Self::TwoControls { .. } => "move the one that is not in use out of the data directory".to_owned(),
@@ -388,7 +389,9 @@ impl HubError {
             Self::Plane(PlaneError::Failed(error)) => error.way_out().to_owned(),
             Self::Store(error) => error.way_out().to_owned(),
             Self::Exists { noun, .. } => format!("choose another name; `streamhub {noun} list` shows those that are taken"),
-            Self::Refused(Refused::NameTaken { .. }) => "choose another name".to_owned(),
+            Self::Refused(Refused::NameTaken { .. }) => {
+                "choose another name, or rename or delete the app that has this one".to_owned()
+            }
             Self::Refused(Refused::UuidTaken { .. }) => {
                 "the same app is registered here already; `streamhub app list` shows it".to_owned()
             }
@@ -404,7 +407,7 @@ impl HubError {
                 "is the disk mounted? otherwise restore the app from a backup".to_owned()
             }
             Self::DirectoryThere { .. } => {
-                "move it away; where it is a copy of an app, `streamhub app adopt` takes it from there".to_owned()
+                "move it away; where it is an app's, `streamhub app adopt` takes it, from there or where it is".to_owned()
             }
             Self::InTrash { name } => format!("`streamhub app undelete {name}` brings back what is in the trash"),
             Self::OwnMount { .. } => "copy it to where the other apps are and unmount it".to_owned(),
@@ -424,8 +427,18 @@ impl HubError {
     }
 }
 
+fn of_engine(error: &Error) -> Kind {
+    match (error, error.fault()) {
+        // Its lock on one database is of the moment, unlike its hold on the file.
+        (Error::Sqlite { .. }, Fault::Busy) | (_, Fault::TooManyFiles) => Kind::Unavailable,
+        (_, Fault::Busy) => Kind::InUse,
+        _ => Kind::Failed,
+    }
+}
+
 fn of_live(error: &LiveError) -> Kind {
     match error {
+        LiveError::Failed(error) => of_engine(error),
         LiveError::CommitUnknown { .. } => Kind::Unknown,
         LiveError::Busy { .. } | LiveError::OutOfService { .. } => Kind::Unavailable,
         _ => Kind::Failed,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use streamhub_appstore::Template;
-use streamhub_control::apps::{self, App, Tally};
+use streamhub_control::apps::{self, App, Deleted, Tally};
 use streamhub_control::{Control, Plane};
 use streamhub_engine::cache::{AppState, Cache, CacheConfig, Cost, Stats};
 use streamhub_engine::database_url::ControlPlace;
@@ -19,9 +19,11 @@ use crate::boot;
 use crate::error::{HubError, Result};
 use crate::lease::Lease;
 use crate::legacy::LegacySource;
+use crate::live_streams::Begun;
 use crate::opener::{AppOpener, Services, Settled};
 use crate::progress::Progress;
-use crate::report::SplitReport;
+use crate::report::{SplitReport, counted};
+use crate::sealing::Unsealed;
 use crate::upkeep::Upkeep;
 
 /// How a hub is opened. Every field has a default that serves.
@@ -60,11 +62,14 @@ pub struct HubConfig {
     pub limits: Limits,
     /// An app that nobody has used for this long, or up to twice as long, is closed; default 60 s.
     pub idle: Duration,
+    /// Whether a thread of the hub looks after its apps: settles what the process before left behind, closes
+    /// what is idle, ships outboxes, prunes; default yes. Without it all that waits for another opening.
+    pub upkeep: bool,
     /// What becomes of streams that were live when the process ended; default: they are ended.
     pub live_streams: LiveStreams,
     /// What becomes of directories that appear among the apps; default: they are reported.
     pub appearing: Appearing,
-    /// A graceful stop seals the open apps whose databases are no larger than this; default 64 MiB.
+    /// A graceful stop seals the apps that were used, if their databases are no larger than this; default 64 MiB.
     pub seal_up_to: u64,
     /// How long the trash and copies from before a migration are kept; default 30 and 7 days.
     pub keep: Keep,
@@ -87,7 +92,8 @@ pub struct HubConfig {
 pub struct Keep {
     /// Deleted apps.
     pub trash: Duration,
-    /// Copies of databases from before their schema changed.
+    /// Copies of databases from before their schema changed; those of apps that did not serve since are kept
+    /// longer.
     pub pre_migrate: Duration,
 }
 
@@ -157,6 +163,7 @@ impl HubConfig {
             wait: Duration::from_secs(5),
             limits: Limits::default(),
             idle: Duration::from_mins(1),
+            upkeep: true,
             live_streams: LiveStreams::End,
             appearing: Appearing::Report,
             seal_up_to: 64 << 20,
@@ -236,6 +243,8 @@ impl Hub {
             upkeep: Upkeep::default(),
             live_streams: config.live_streams,
             settled: Settled::default(),
+            unsealed: Unsealed::default(),
+            begun: Begun::default(),
             lock,
         });
         let opener = AppOpener {
@@ -269,7 +278,9 @@ impl Hub {
             }),
         };
         hub.finish_steps()?;
-        hub.shared.services.upkeep.start(&hub);
+        if config.upkeep {
+            hub.shared.services.upkeep.start(&hub);
+        }
         Ok(hub)
     }
 
@@ -287,8 +298,8 @@ impl Hub {
         if let Some(lease) = self.shared.cache.try_lease(id) {
             return Ok(Lease::new(lease));
         }
-        let (hub, id) = (self.clone(), id.clone());
-        self.shared.services.blocking.run(move || hub.app(&id)).await?
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.app(&app)).await
     }
 
     /// What an app's place in the cache is doing.
@@ -330,6 +341,13 @@ impl Hub {
             .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
     }
 
+    /// The apps in the trash, those that were deleted first before others. Each is removed for good some time
+    /// after [`Deleted::purged_after`](apps::Deleted::purged_after), which is what [`Keep::trash`] makes it.
+    pub fn deleted_apps(&self) -> Result<Vec<Deleted>> {
+        let keep = self.shared.config.keep.trash;
+        self.read(|db| apps::deleted(db, keep))
+    }
+
     /// How many apps there are, and how many of them are out of service.
     pub fn tally(&self) -> Result<Tally> {
         Ok(self.shared.services.plane.read(apps::tally)?)
@@ -340,14 +358,17 @@ impl Hub {
     ///
     /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end, the error says of how
     /// many apps, and the data directory is let go of when the last of them is gone; closing again waits again.
+    /// What was written and could not be sealed in time is logged.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
-        let Some(lock) = shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        // Held to the end, so that whoever closes meanwhile waits and sees what came of it.
+        let mut lock = shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
             return Ok(());
-        };
+        }
         shared.services.upkeep.stop();
         let deadline = Instant::now() + shared.config.wait;
-        self.seal_open_apps(deadline);
+        self.seal_what_was_used(deadline);
         let still_used = shared.cache.close(deadline);
         if let Err(error) = self.forget_empty_outboxes() {
             tracing::warn!(%error, "outboxes are looked at again at the next start");
@@ -356,10 +377,10 @@ impl Hub {
         if still_used > 0 {
             // Whoever still has a lease can still write, so nobody else may have the directory before the
             // last of them is gone.
-            *shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-            let what = format!("{still_used} apps");
+            let what = counted(still_used, "app");
             return Err(HubError::Busy { what, reason: live::Busy::InUse });
         }
+        *lock = None;
         control
     }
 

@@ -24,10 +24,10 @@ use crate::opener::{AppOpener, OpenApp, Services};
 /// use streamhub::{HubError, stats};
 ///
 /// let app = hub.app(&"news-24".parse()?)?;
-/// let number = app.registered().id;
 ///
-/// // Durable when it returns.
-/// let vod = app.write(move |tx| Ok::<_, HubError>(vods::create(tx, &NewVod::named(number, "a.mp4"))?))?;
+/// // Durable when it returns. A closure may do several things at once.
+/// let new = NewVod { app_id: app.registered().id, ..NewVod::named("a.mp4") };
+/// let vod = app.write(move |tx| Ok::<_, HubError>(vods::create(tx, &new)?))?;
 ///
 /// // One snapshot for both.
 /// let (listed, counted) = app.read(|tx| {
@@ -88,11 +88,8 @@ impl Lease {
         T: Send + 'static,
         E: CallerError,
     {
-        let permit = self.open().readers.acquire().await.map_err(|_| HubError::Closed)?;
         let lease = self.clone();
-        let result = self.services().blocking.run(move || lease.read(work)).await?;
-        drop(permit);
-        result
+        self.services().blocking.run(&self.open().readers, move || lease.read(work)).await?
     }
 
     /// As [`read`](Self::read), for async callers whose closure takes microseconds: on the calling thread

@@ -43,6 +43,7 @@ mod maintenance;
 mod opener;
 mod outbox;
 mod people;
+mod pre_migrate;
 pub mod progress;
 mod recover;
 mod registry;
@@ -53,6 +54,7 @@ pub mod settings;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod upkeep;
 pub mod yaml;
 
@@ -61,7 +63,7 @@ pub use error::{HubError, Kind, Result};
 pub use hub::{Appearing, Hub, HubConfig, Keep, LiveStreams};
 pub use lease::{CallerError, Lease};
 pub use legacy::LegacySource;
-pub use life::NewApp;
+pub use life::{Deletion, NewApp};
 pub use maintenance::{Extent, Health, Optimized, TableHealth};
 pub use people::TenantChange;
 pub use registry::{Registry, TenantUsage};
@@ -94,11 +96,11 @@ pub use streamhub_appstore::ingress;
 ///
 /// ```
 /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
-/// use streamhub::streams::{self, Kind, NewStream, StreamFilter};
+/// use streamhub::streams::{self, NewStream, StreamFilter};
 /// use streamhub::{HubError, Page};
 ///
 /// let app = hub.app(&"news-24".parse()?)?;
-/// app.start_stream(NewStream::named("live/cam", Kind::Rtmp))?;
+/// app.start_stream(NewStream::named("live/cam", streams::Kind::Rtmp))?;
 /// app.write(|tx| Ok::<_, HubError>(streams::update_stats(tx, "live/cam", r#"{"viewers":3}"#)?))?;
 ///
 /// let filter = StreamFilter { page: Page::new(20, 0)?, ..StreamFilter::default() };
@@ -108,7 +110,8 @@ pub use streamhub_appstore::ingress;
 /// ```
 #[doc(inline)]
 pub use streamhub_appstore::streams;
-/// Within a lease; [`Lease::delete_vod`] removes a recording, and its file after the commit:
+/// Within a lease; [`Lease::create_vod`] adds a recording of its app, [`Lease::delete_vod`] removes one, and its
+/// file after the commit:
 ///
 /// ```
 /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
@@ -116,8 +119,8 @@ pub use streamhub_appstore::streams;
 /// use streamhub::{Change, HubError};
 ///
 /// let app = hub.app(&"news-24".parse()?)?;
-/// let number = app.registered().id;
-/// let vod = app.write(move |tx| Ok::<_, HubError>(vods::create(tx, &NewVod::named(number, "cam.mp4"))?))?;
+/// let file = Some("recordings/cam.mp4".to_owned()); // below recordings, hls, snapshots or samples
+/// let vod = app.create_vod(NewVod { local_path: file, ..NewVod::named("cam.mp4") })?;
 /// let done = VodPatch { status: Some(Status::Ready), size_bytes: Change::Set(81_920), ..VodPatch::default() };
 /// app.write(move |tx| Ok::<_, HubError>(vods::update(tx, vod.id, &done)?))?;
 ///
@@ -231,7 +234,9 @@ pub use streamhub_engine::live::LiveError;
 #[doc(inline)]
 pub use streamhub_engine::observe::Observer;
 pub use streamhub_engine::seal::Seal;
-pub use streamhub_engine::{AppId, DataDir, data_dir, database_url, filesystem::Volatile, new_uuid, time};
+pub use streamhub_engine::{
+    AppId, DataDir, Uuid, data_dir, database_url, filesystem::Volatile, new_uuid, time,
+};
 
 /// The examples of the README and of `docs/EMBEDDING.md`, compiled or run.
 #[cfg(doctest)]

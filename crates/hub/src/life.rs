@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
-use streamhub_control::apps::{self, App, Refused};
+use streamhub_control::apps::{self, App, Refused, TrashName};
 use streamhub_control::{TenantId, attention};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::time::Moment;
-use streamhub_engine::{AppId, Database, durable, seal::Seal};
+use streamhub_engine::{AppId, Database, Uuid, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
@@ -36,7 +36,7 @@ pub(crate) const RENAME: &str = "rename";
 /// assert_eq!(hub.create(&new).unwrap_err().kind(), Kind::Exists);
 ///
 /// // Deleted, it lies in the trash for a while.
-/// hub.delete(&new.name)?;
+/// assert_eq!(hub.delete(&new.name)?.flaw, None);
 /// assert_eq!(hub.undelete(&new.name)?.name, "radio-1");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -52,19 +52,28 @@ pub struct NewApp {
     pub room_prefix: Option<String>,
 }
 
+/// What lies in the trash of an app that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What is wrong with its database, where something is: [`Hub::undelete`] refuses it until that is mended.
+    pub flaw: Option<String>,
+}
+
 impl NewApp {
     /// An app with a name and an owner.
     pub fn new(name: AppId, tenant: TenantId) -> Self {
         Self { name, tenant, display_name: None, room_prefix: None }
     }
 
-    pub(crate) fn row(&self, uuid: &str) -> apps::NewApp {
+    pub(crate) fn row(&self, uuid: &Uuid) -> apps::NewApp {
         apps::NewApp {
             name: self.name.clone(),
             tenant: self.tenant.clone(),
             display_name: self.display_name.clone(),
             room_prefix: self.room_prefix.clone(),
-            uuid: uuid.to_owned(),
+            uuid: uuid.clone(),
         }
     }
 }
@@ -72,12 +81,7 @@ impl NewApp {
 impl Hub {
     /// Makes an app with an empty database. When this returns the app is durable and in service.
     pub fn create(&self, new: &NewApp) -> Result<App> {
-        // Looked up first, so that an app of this name is not disturbed.
-        match self.registered(new.name.as_str()) {
-            Ok(there) => return Err(Refused::NameTaken { name: there.name }.into()),
-            Err(HubError::UnknownApp { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        self.refuse_taken(&new.name)?;
         let alone = self.alone(&new.name)?;
         let place = self.data().app(&new.name);
         if place.exists()? {
@@ -85,10 +89,10 @@ impl Hub {
         }
         let identity = Identity::new(new.name.as_str(), new.tenant.as_str(), &self.shared.installation);
         let bytes = self.template()?.lock().unwrap_or_else(PoisonError::into_inner).bytes(&identity)?;
-        let staged = Self::stage(&place, &identity.uuid)?;
+        let staged = Self::stage(&place)?;
         // The registry's sync and those of the new file do not wait for each other.
         let (written, registered) = std::thread::scope(|scope| {
-            let writing = scope.spawn(|| durable::write_in_new_dir(&staged, "app.db", &bytes));
+            let writing = scope.spawn(|| durable::write_new_in(&staged, "app.db", &bytes));
             let registered = self.register(new, &identity.uuid);
             (writing.join().expect("writing a file does not panic"), registered)
         });
@@ -112,13 +116,40 @@ impl Hub {
         self.registered(new.name.as_str())
     }
 
+    /// As [`create`](Self::create), for async callers. A step in an app's life that was begun is finished
+    /// although nobody waits for it.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// use streamhub::{NewApp, TenantId};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let (radio, station) = ("radio-1".parse()?, "station-1".parse()?);
+    /// hub.create_async(&NewApp::new("radio-1".parse()?, TenantId::platform())).await?;
+    /// assert_eq!(hub.rename_async(&radio, &station).await?.name, "station-1");
+    /// hub.delete_async(&station).await?;
+    /// assert_eq!(hub.deleted_apps()?[0].name, "station-1");
+    /// assert_eq!(hub.undelete_async(&station).await?.name, "station-1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn create_async(&self, new: &NewApp) -> Result<App> {
+        let app = new.clone();
+        self.blocking(Some(&new.name), move |hub| hub.create(&app)).await
+    }
+
     /// Takes an app out of service and moves its directory to the trash, sealed. Its name is free then;
-    /// what is in the trash comes back with [`undelete`](Self::undelete) until it is pruned.
-    pub fn delete(&self, id: &AppId) -> Result<()> {
+    /// what is in the trash comes back with [`undelete`](Self::undelete) until it is pruned. An app whose
+    /// directory is missing, or empty as a mount point is, is refused, since nothing could come back.
+    pub fn delete(&self, id: &AppId) -> Result<Deletion> {
         let alone = self.alone(id)?;
         let registered = self.registered(id.as_str())?;
         let place = self.data().app(id);
-        if place.exists()? && place.is_own_mount()? {
+        if !place.exists()? || durable::names_in(place.dir())?.is_empty() {
+            return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
+        }
+        if place.is_own_mount()? {
             return Err(HubError::OwnMount { dir: place.dir().to_owned() });
         }
         let number = registered.id;
@@ -126,20 +157,31 @@ impl Hub {
         self.finish_delete(&registered, &alone)
     }
 
+    /// As [`delete`](Self::delete), for async callers.
+    pub async fn delete_async(&self, id: &AppId) -> Result<Deletion> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.delete(&app)).await
+    }
+
     /// The steps of a deletion that follow its mark.
-    pub(crate) fn finish_delete(&self, app: &App, alone: &Exclusive<AppOpener>) -> Result<()> {
+    pub(crate) fn finish_delete(&self, app: &App, alone: &Exclusive<AppOpener>) -> Result<Deletion> {
         let place = self.data().app(alone.id());
-        let name = trash_name(app);
+        let name = TrashName::of(app, alone.id());
         let trash = place.trash()?;
+        let mut deletion = Deletion { dir: trash.join(&name), flaw: None };
         // Where the app is in the trash already, what lies in its place is somebody else's.
-        if place.exists()? && !durable::exists(&trash.join(&name))? {
-            // A database that cannot be sealed, because it is damaged, goes to the trash all the same.
-            if let Err(error) = end_streams(&place, app).and_then(|()| self.seal_alone(alone)) {
+        if place.exists()? && !durable::exists(&deletion.dir)? {
+            // A database that is damaged, or cannot be sealed, goes to the trash all the same.
+            let ended = self.end_streams(&place, app);
+            deletion.flaw = ended.as_ref().err().map(ToString::to_string);
+            if let Err(error) = ended.and_then(|()| self.seal_alone(alone)) {
                 tracing::warn!(app.id = %alone.id(), %error, "a deleted app is not sealed");
             }
             durable::create_dir(&trash)?;
-            durable::rename_new(place.dir(), &trash.join(&name))?;
+            durable::rename_new(place.dir(), &deletion.dir)?;
         }
+        self.shared.services.unsealed.forget(alone.id());
+        self.shared.services.begun.forget(app.id);
         let number = app.id;
         self.write(move |db| {
             // What is in the trash streams nothing.
@@ -150,7 +192,7 @@ impl Hub {
             }
             apps::mark_deleted(db, number, &name)
         })??;
-        Ok(())
+        Ok(deletion)
     }
 
     /// Brings the app of this name that was deleted last back from the trash.
@@ -166,10 +208,10 @@ impl Hub {
         let trashed = self.read(move |db| apps::trashed(db, number))?;
         let from = match &trashed {
             Some(trashed) => place.trash()?.join(&trashed.trash_name),
-            None => place.trash()?.join(trash_name(&app)),
+            None => place.trash()?.join(TrashName::of(&app, id)),
         };
         let back = durable::rename_new(&from, place.dir());
-        if let Err(error) = back.map_err(HubError::from).and_then(|()| end_streams(&place, &app)) {
+        if let Err(error) = back.map_err(HubError::from).and_then(|()| self.end_streams(&place, &app)) {
             self.finish_delete(&app, &alone)?;
             return Err(error);
         }
@@ -177,12 +219,17 @@ impl Hub {
         self.registered(id.as_str())
     }
 
+    /// As [`undelete`](Self::undelete), for async callers.
+    pub async fn undelete_async(&self, id: &AppId) -> Result<App> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.undelete(&app)).await
+    }
+
     /// Gives an app another name. Media servers and clients that know the old one have to be told.
     pub fn rename(&self, from: &AppId, to: &AppId) -> Result<App> {
-        let taken = || Refused::NameTaken { name: to.to_string() };
-        if from == to {
-            return Err(taken().into());
-        }
+        // Asked for first, so that neither app is disturbed; a name that is the app's own is taken too.
+        self.registered(from.as_str())?;
+        self.refuse_taken(to)?;
         // In one order for everybody, so that no two wait for each other.
         let (first, second) = (self.alone(from.min(to))?, self.alone(from.max(to))?);
         let registered = self.registered(from.as_str())?;
@@ -191,10 +238,10 @@ impl Hub {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
         opener::judge_own(&self.data().app(from), &registered)?;
-        let (number, name, refused) = (registered.id, to.clone(), taken());
+        let (number, name) = (registered.id, to.clone());
         self.write(move |db| {
             if apps::by_name(db, name.as_str())?.is_some() {
-                return Ok(Err(refused.clone()));
+                return Ok(Err(Refused::NameTaken { name: name.to_string() }));
             }
             attention::add(db, number, RENAME, name.as_str()).map(|_| Ok(()))
         })??;
@@ -209,6 +256,12 @@ impl Hub {
         self.registered(to.as_str())
     }
 
+    /// As [`rename`](Self::rename), for async callers.
+    pub async fn rename_async(&self, from: &AppId, to: &AppId) -> Result<App> {
+        let (old, new) = (from.clone(), to.clone());
+        self.blocking(Some(from), move |hub| hub.rename(&old, &new)).await
+    }
+
     /// The steps of a renaming that follow its mark, which names `marked`; each may be done already.
     pub(crate) fn finish_rename(&self, app: &App, from: &AppId, to: &AppId, marked: &AppId) -> Result<()> {
         let (old, new) = (self.data().app(from), self.data().app(to));
@@ -217,16 +270,17 @@ impl Hub {
         }
         let path = new.db();
         let found = Identity::read(&Database::inspect(&path)?)?;
-        if app.uuid.as_ref() != Some(&found.uuid) {
+        if !app.points_at(&found.uuid) {
             return Err(HubError::DirectoryThere { dir: new.dir().to_owned() });
         }
         if found.name != to.as_str() {
-            Seal::remove(new.dir())?;
+            self.shared.services.unsealed.break_seal(&new)?;
             let db = Database::write(&path)?;
             identity::set_name(&db, to.as_str()).of(&path)?;
             db.checkpoint()?;
             db.close()?;
         }
+        self.shared.services.unsealed.forget(from);
         let (number, to, marked) = (app.id, to.clone(), marked.clone());
         self.write(move |db| {
             if let Err(refused) = apps::rename(db, number, &to)? {
@@ -237,19 +291,51 @@ impl Hub {
         Ok(())
     }
 
+    /// Ends the streams of an app that is out of service. A database that is not its own is refused.
+    fn end_streams(&self, place: &AppPlace, app: &App) -> Result<()> {
+        opener::judge_own(place, app)?;
+        let path = place.db();
+        let inspected = Database::inspect(&path)?;
+        if streams::count_active(&WriteTx::within(&inspected))? == 0 {
+            return Ok(());
+        }
+        drop(inspected);
+        self.shared.services.unsealed.break_seal(place)?;
+        let db = Database::write(&path)?;
+        let tx = db.unchecked_transaction().of(&path)?;
+        streams::end_stale(&mut WriteTx::within(&tx), |_| false, &Moment::now())?;
+        tx.commit().of(&path)?;
+        db.checkpoint()?;
+        db.close()?;
+        Ok(())
+    }
+
+    /// Refuses a name that a registered app has; asked before [`alone`](Self::alone), so that this app is not
+    /// disturbed.
+    pub(crate) fn refuse_taken(&self, id: &AppId) -> Result<()> {
+        match self.registered(id.as_str()) {
+            Ok(there) => Err(Refused::NameTaken { name: there.name }.into()),
+            Err(HubError::UnknownApp { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Nobody else uses the app, and its database is closed.
     pub(crate) fn alone(&self, id: &AppId) -> Result<Exclusive<AppOpener>> {
         Ok(self.shared.cache.exclusive(id)?)
     }
 
-    /// A place for a new directory, on the filesystem where it is to be. Staging is emptied at every start.
-    pub(crate) fn stage(place: &AppPlace, uuid: &str) -> Result<PathBuf> {
+    /// A new and empty directory of the caller's own, on the filesystem where it is to be. Staging is emptied at
+    /// every start.
+    pub(crate) fn stage(place: &AppPlace) -> Result<PathBuf> {
         let staging = place.staging()?;
         durable::create_dir(&staging)?;
-        Ok(staging.join(uuid))
+        let staged = staging.join(Uuid::random().as_str());
+        durable::create_new_dir(&staged)?;
+        Ok(staged)
     }
 
-    pub(crate) fn register(&self, new: &NewApp, uuid: &str) -> Result<i64> {
+    pub(crate) fn register(&self, new: &NewApp, uuid: &Uuid) -> Result<i64> {
         let row = new.row(uuid);
         Ok(self.write(move |db| apps::insert_creating(db, &row))??)
     }
@@ -281,32 +367,7 @@ impl Hub {
     }
 }
 
-/// Where a deleted app's directory is, in the trash. An app that was moved away and came back has another
-/// number, so that it finds room beside what was deleted before.
-pub(crate) fn trash_name(app: &App) -> String {
-    format!("{}-{}-{}", app.name, app.uuid.as_deref().unwrap_or("without-uuid"), app.id)
-}
-
-/// Ends the streams of an app that is out of service. A database that is not its own is refused.
-fn end_streams(place: &AppPlace, app: &App) -> Result<()> {
-    opener::judge_own(place, app)?;
-    let path = place.db();
-    let inspected = Database::inspect(&path)?;
-    if streams::count_active(&WriteTx::within(&inspected))? == 0 {
-        return Ok(());
-    }
-    drop(inspected);
-    Seal::remove(place.dir())?;
-    let db = Database::write(&path)?;
-    let tx = db.unchecked_transaction().of(&path)?;
-    streams::end_stale(&mut WriteTx::within(&tx), |_| false, &Moment::now())?;
-    tx.commit().of(&path)?;
-    db.checkpoint()?;
-    db.close()?;
-    Ok(())
-}
-
-/// Removes what was staged; the next start does where this fails.
+/// Removes what [`Hub::stage`] made; the next start does where this fails.
 pub(crate) fn discard(staged: &Path) {
     if let Err(error) = durable::remove_dir_all(staged) {
         tracing::warn!(path = %staged.display(), %error, "what was staged could not be removed");

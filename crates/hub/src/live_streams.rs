@@ -1,17 +1,64 @@
 //! Streams that begin and end: a row in the app, and a reservation of the tenant's concurrent streams.
 //!
 //! The reservation is durable before the row and given back after it, so that a process that ends in
-//! between leaves at most a reservation without a stream, which the next start finds.
+//! between leaves at most a reservation without a stream, which the next start finds. Whoever does both
+//! has the stream alone meanwhile, so that nobody gives back what another has just taken.
 
-use streamhub_appstore::WriteTx;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use streamhub_appstore::streams::{self, NewStream, Stream};
-use streamhub_appstore::{StoreError, vods};
+use streamhub_appstore::vods::{self, NewVod};
+use streamhub_appstore::{ReadTx, WriteTx};
 use streamhub_control::attention;
+use streamhub_engine::live::Busy;
 use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Kind, Result};
 use crate::hub::LiveStreams;
 use crate::lease::Lease;
+use crate::turns::Turn;
+
+/// The streams that this process has begun and not ended, by their apps' numbers. Whatever else is marked as
+/// live was so when a process before ended; no clock is asked, since one can be set back.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(Mutex<HashMap<i64, HashSet<String>>>);
+
+impl Begun {
+    fn add(&self, app: i64, stream: String) {
+        self.apps().entry(app).or_default().insert(stream);
+    }
+
+    fn has(&self, app: i64, stream: &str) -> bool {
+        self.apps().get(&app).is_some_and(|streams| streams.contains(stream))
+    }
+
+    /// The streams of an app that are marked as live and that this process has not begun.
+    pub(crate) fn others(&self, app: i64, tx: &ReadTx<'_>) -> Result<BTreeSet<String>> {
+        let live = streams::live_since(tx, &Moment::now())?;
+        Ok(live.into_iter().filter(|stream| !self.has(app, stream)).collect())
+    }
+
+    fn remove(&self, app: i64, ended: &[String]) {
+        let mut apps = self.apps();
+        let Some(streams) = apps.get_mut(&app) else { return };
+        for stream in ended {
+            streams.remove(stream);
+        }
+        if streams.is_empty() {
+            apps.remove(&app);
+        }
+    }
+
+    /// An app's streams have all ended.
+    pub(crate) fn forget(&self, app: i64) {
+        self.apps().remove(&app);
+    }
+
+    fn apps(&self) -> MutexGuard<'_, HashMap<i64, HashSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Lease {
     /// Begins a stream: reserves one of the tenant's concurrent streams, then writes its row. One that is
@@ -19,85 +66,202 @@ impl Lease {
     /// before ended, unless [`LiveStreams::Keep`] says that it still is. Blocks for two syncs of the disk.
     pub fn start_stream(&self, new: NewStream) -> Result<Stream> {
         let (app, stream) = (self.registered().id, new.stream_id.clone());
+        let _turn = self.turn(&stream)?;
         let reserved = self.services().plane.write({
             let stream = stream.clone();
             move |db| attention::reserve_stream(db, app, &stream)
         })??;
         let new = NewStream { app_id: app, ..new };
-        let ended_before =
-            (self.services().live_streams == LiveStreams::End).then(|| self.services().upkeep.opened_at());
+        let is_of_before = self.is_of_before(&stream);
         let started: Result<Stream> = self.write(move |tx| {
-            if let Some(opened_at) = &ended_before {
-                end_of_before(tx, &new.stream_id, opened_at)?;
+            if is_of_before {
+                end_if_live(tx, &new.stream_id)?;
             }
             Ok(streams::start(tx, &new)?)
         });
-        if let Err(error) = &started
-            && reserved
+        match &started {
             // Where the row may be there, its reservation stays until somebody has looked.
-            && error.kind() != Kind::Unknown
-        {
-            self.release(&stream);
+            Err(error) if error.kind() != Kind::Unknown => {
+                if reserved {
+                    self.release(vec![stream]);
+                }
+            }
+            _ => self.services().begun.add(app, stream),
         }
         started
     }
 
     /// Ends a stream and gives its reservation back; says whether it was live. Ending it again is fine.
     pub fn end_stream(&self, stream_id: &str) -> Result<bool> {
+        let _turn = self.turn(stream_id)?;
         let stream = stream_id.to_owned();
         let ended = self.write(move |tx| streams::end(tx, &stream).map_err(HubError::from))?;
-        self.release(stream_id);
+        self.release(vec![stream_id.to_owned()]);
         Ok(ended)
     }
 
     /// As [`start_stream`](Self::start_stream), for async callers.
     pub async fn start_stream_async(&self, new: NewStream) -> Result<Stream> {
-        let lease = self.clone();
-        self.services().blocking.run(move || lease.start_stream(new)).await?
+        self.blocking(move |lease| lease.start_stream(new)).await
     }
 
     /// As [`end_stream`](Self::end_stream), for async callers.
     pub async fn end_stream_async(&self, stream_id: &str) -> Result<bool> {
-        let (lease, stream) = (self.clone(), stream_id.to_owned());
-        self.services().blocking.run(move || lease.end_stream(&stream)).await?
+        let stream = stream_id.to_owned();
+        self.blocking(move |lease| lease.end_stream(&stream)).await
     }
 
     /// Ends every stream that is marked as live and is not among `live`, and gives their reservations back:
     /// for a media server that knows what it serves. Returns the streams that were ended.
     pub fn reconcile_streams(&self, live: Vec<String>) -> Result<Vec<String>> {
         let at = Moment::now();
+        let live = BTreeSet::from_iter(live);
+        let mut stale: BTreeSet<String> =
+            self.read(|tx| Ok::<_, HubError>(streams::live_since(tx, &at)?.into_iter().collect()))?;
+        stale.retain(|stream| !live.contains(stream));
+        let _turns = self.turns(&stale)?;
         let ended = self.write(move |tx| {
-            let is_live = |stream: &str| live.iter().any(|known| known == stream);
-            streams::end_stale(tx, is_live, &at).map_err(HubError::from)
+            streams::end_stale(tx, |stream| !stale.contains(stream), &at).map_err(HubError::from)
         })?;
-        for stream in &ended {
-            self.release(stream);
-        }
+        self.release(ended.clone());
         Ok(ended)
+    }
+
+    /// As [`reconcile_streams`](Self::reconcile_streams), for async callers.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// use streamhub::streams::{self, NewStream};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let app = hub.app_async(&"news-24".parse()?).await?;
+    /// for stream in ["live/cam", "live/stage"] {
+    ///     app.start_stream_async(NewStream::named(stream, streams::Kind::Rtmp)).await?;
+    /// }
+    /// let ended = app.reconcile_streams_async(vec!["live/cam".to_owned()]).await?;
+    /// assert_eq!(ended, ["live/stage"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn reconcile_streams_async(&self, live: Vec<String>) -> Result<Vec<String>> {
+        self.blocking(move |lease| lease.reconcile_streams(live)).await
+    }
+
+    /// Adds a recording of this app, whatever number it names, and returns after the commit is durable.
+    pub fn create_vod(&self, new: NewVod) -> Result<vods::Vod> {
+        self.write(creation(self.registered().id, new))
+    }
+
+    /// As [`create_vod`](Self::create_vod), for async callers.
+    pub async fn create_vod_async(&self, new: NewVod) -> Result<vods::Vod> {
+        self.write_async(creation(self.registered().id, new)).await
     }
 
     /// Removes a recording's row; its file follows, after the commit.
     pub fn delete_vod(&self, vod: i64) -> Result<vods::Vod> {
-        self.write(move |tx| vods::delete(tx, vod).map_err(|error: StoreError| error.into()))
+        self.write(deletion(vod))
+    }
+
+    /// As [`delete_vod`](Self::delete_vod), for async callers.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// use streamhub::Kind;
+    /// use streamhub::vods::NewVod;
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let app = hub.app_async(&"news-24".parse()?).await?;
+    /// let vod = app.create_vod_async(NewVod::named("cam.mp4")).await?;
+    /// assert_eq!(app.delete_vod_async(vod.id).await?, vod);
+    /// assert_eq!(app.delete_vod_async(vod.id).await.unwrap_err().kind(), Kind::NotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn delete_vod_async(&self, vod: i64) -> Result<vods::Vod> {
+        self.write_async(deletion(vod)).await
+    }
+
+    /// Settles every stream of before, unless they go on: also those of an older system, which reserved nothing.
+    pub(crate) fn settle_all_streams(&self) -> Result<()> {
+        let services = self.services();
+        let of_before = match services.live_streams {
+            LiveStreams::End => self.read(|tx| services.begun.others(self.registered().id, tx))?,
+            LiveStreams::Keep => return Ok(()),
+        };
+        if of_before.is_empty() { Ok(()) } else { self.settle_streams(of_before) }
+    }
+
+    /// Ends those of the streams that were live when the process before ended, unless they go on, and gives
+    /// back the reservation of each that is not live.
+    pub(crate) fn settle_streams(&self, reserved: BTreeSet<String>) -> Result<()> {
+        let _turns = self.turns(&reserved)?;
+        let of_before: Vec<_> = reserved.iter().filter(|stream| self.is_of_before(stream)).cloned().collect();
+        if !of_before.is_empty() {
+            self.write(move |tx| of_before.iter().try_for_each(|stream| end_if_live(tx, stream)))?;
+        }
+        let over = self.read(|tx| {
+            let mut over = Vec::new();
+            for stream in reserved {
+                if !is_live(tx, &stream)? {
+                    over.push(stream);
+                }
+            }
+            Ok::<_, HubError>(over)
+        })?;
+        self.give_back(over)
+    }
+
+    /// Whether a stream that is marked as live is not: it was so when the process before ended.
+    fn is_of_before(&self, stream: &str) -> bool {
+        let services = self.services();
+        services.live_streams == LiveStreams::End && !services.begun.has(self.registered().id, stream)
+    }
+
+    /// Has streams alone, which everybody takes in one order, so that no two wait for each other.
+    fn turns(&self, streams: &BTreeSet<String>) -> Result<Vec<Turn<'_>>> {
+        streams.iter().map(|stream| self.turn(stream)).collect()
+    }
+
+    /// Has a stream alone: its row and its reservation.
+    fn turn(&self, stream: &str) -> Result<Turn<'_>> {
+        let busy = || HubError::Busy { what: format!("{} of {}", stream, self.id()), reason: Busy::Stuck };
+        self.open().turns.take(stream).ok_or_else(busy)
     }
 
     /// A reservation that is left over costs its tenant a stream until the next start, and nothing else.
-    fn release(&self, stream_id: &str) {
-        let (app, stream) = (self.registered().id, stream_id.to_owned());
-        if let Err(error) = self.services().plane.write(move |db| attention::release_stream(db, app, &stream))
-        {
-            tracing::warn!(app.id = %self.id(), stream = stream_id, %error, "a reservation could not be given back");
+    fn release(&self, streams: Vec<String>) {
+        if let Err(error) = self.give_back(streams) {
+            tracing::warn!(app.id = %self.id(), %error, "reservations could not be given back");
         }
+    }
+
+    /// Gives back the reservations of streams that are not live.
+    fn give_back(&self, streams: Vec<String>) -> Result<()> {
+        let app = self.registered().id;
+        self.services().begun.remove(app, &streams);
+        Ok(self.services().plane.write(move |db| {
+            streams.iter().try_for_each(|stream| attention::release_stream(db, app, stream).map(drop))
+        })?)
     }
 }
 
-/// Ends a stream that began before this hub was opened: whoever starts it again need not wait for upkeep.
-pub(crate) fn end_of_before(tx: &mut WriteTx<'_>, stream: &str, opened_at: &Moment) -> Result<()> {
-    let is_of_before = streams::by_id(tx, stream)?.is_some_and(|row| {
-        row.status == streams::Status::Active
-            && row.started_at.parse().is_ok_and(|start: Moment| start < *opened_at)
-    });
-    if is_of_before {
+fn creation(app: i64, new: NewVod) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
+    let new = NewVod { app_id: app, ..new };
+    move |tx| vods::create(tx, &new).map_err(HubError::from)
+}
+
+fn deletion(vod: i64) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
+    move |tx| vods::delete(tx, vod).map_err(HubError::from)
+}
+
+fn is_live(tx: &ReadTx<'_>, stream: &str) -> Result<bool> {
+    Ok(streams::by_id(tx, stream)?.is_some_and(|row| row.status == streams::Status::Active))
+}
+
+fn end_if_live(tx: &mut WriteTx<'_>, stream: &str) -> Result<()> {
+    if is_live(tx, stream)? {
         streams::end(tx, stream)?;
     }
     Ok(())

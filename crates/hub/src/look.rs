@@ -4,10 +4,11 @@
 //! created, locked or changed here.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use streamhub_control::Control;
-use streamhub_control::apps::{self, App};
+use streamhub_control::apps::{self, App, Deleted};
 use streamhub_control::schema::SCHEMA;
 use streamhub_engine::judge::{self, Stamp, Standing};
 use streamhub_engine::lock::DirLock;
@@ -30,6 +31,8 @@ pub struct Look {
     pub control: PathBuf,
     /// What is there.
     pub installation: Installation,
+    /// How long the trash is kept.
+    keep: Duration,
 }
 
 /// A process that uses the data directory.
@@ -74,12 +77,17 @@ impl Look {
                 (path, installation)
             }
         };
-        Ok(Self { data, holder, control, installation })
+        Ok(Self { data, holder, control, installation, keep: config.keep.trash })
     }
 
     /// All registered apps, by name.
     pub fn apps(&self) -> Result<Vec<App>, HubError> {
         self.ours()?.query(apps::list).map_err(HubError::control)
+    }
+
+    /// The apps in the trash, as [`Hub::deleted_apps`](crate::Hub::deleted_apps) shows them.
+    pub fn deleted_apps(&self) -> Result<Vec<Deleted>, HubError> {
+        self.ours()?.query(|db| apps::deleted(db, self.keep)).map_err(HubError::control)
     }
 
     /// The app of this name.

@@ -1,6 +1,7 @@
 //! Looking after an app's database: how it is, and making it small and fast again.
 
 use serde::Serialize;
+use streamhub_control::{Connection, SqlResult};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::unopened::sidecar;
@@ -92,27 +93,16 @@ const STEPS: [&str; 5] =
     ["PRAGMA optimize", "ANALYZE", "REINDEX", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"];
 
 impl Hub {
-    /// Looks at an app's database; reads each of its pages once.
+    /// Looks at an app's database; reads each of its pages once, which takes as long as it takes.
     pub fn health(&self, id: &AppId) -> Result<Health> {
         let place = self.data().app(id);
-        let (pages, free, tables) = self.app(id)?.read(|tx| -> Result<_, HubError> {
-            let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, u64>(0)).map_err(store);
-            let sizes = tx
-                .query_all(
-                    "SELECT master.tbl_name, sum(stat.pgsize) FROM dbstat AS stat \
-                     JOIN sqlite_master AS master ON master.name = stat.name \
-                     WHERE stat.aggregate = TRUE GROUP BY 1 ORDER BY 1",
-                    [],
-                    |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)),
-                )
-                .map_err(store)?;
-            let mut tables = Vec::new();
-            for (name, bytes) in sizes {
-                let rows = number(&format!("SELECT count(*) FROM {}", quoted(&name)))?;
-                tables.push(TableHealth { name, rows, bytes });
-            }
-            Ok((number("PRAGMA page_count")?, number("PRAGMA freelist_count")?, tables))
-        })?;
+        let lease = self.app(id)?;
+        // A connection of its own, beyond the budget, so that nobody waits for one meanwhile. Each statement sees
+        // a snapshot of its own, so that the `-wal` can be emptied between them.
+        let db = Database::read(&place.db())?;
+        let (pages, free, tables) = pages_of(&db).of(db.path())?;
+        db.close()?;
+        drop(lease);
         #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
         let fragmentation_pct = if pages == 0 { 0.0 } else { free as f64 * 100.0 / pages as f64 };
         Ok(Health {
@@ -126,6 +116,12 @@ impl Hub {
         })
     }
 
+    /// As [`health`](Self::health), for async callers.
+    pub async fn health_async(&self, id: &AppId) -> Result<Health> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.health(&app)).await
+    }
+
     /// Makes an app's database small and fast again. Nobody else uses the app meanwhile.
     pub fn optimize(&self, id: &AppId, progress: &dyn Progress) -> Result<Optimized> {
         // Opened once before, so that it is known to be the app's own and whole.
@@ -134,7 +130,7 @@ impl Hub {
         self.refuse_without_space(&alone)?;
         let place = self.data().app(id);
         let path = place.db();
-        streamhub_engine::seal::Seal::remove(place.dir())?;
+        self.shared.services.unsealed.break_seal(&place)?;
         let db = Database::write(&path)?;
         let before = extent(&db)?;
         for step in STEPS {
@@ -158,6 +154,16 @@ impl Hub {
         })
     }
 
+    /// As [`optimize`](Self::optimize), for async callers.
+    pub async fn optimize_async(
+        &self,
+        id: &AppId,
+        progress: impl Progress + Send + 'static,
+    ) -> Result<Optimized> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.optimize(&app, &progress)).await
+    }
+
     /// VACUUM writes the database twice: into a temporary file, and from there into the `-wal`.
     fn refuse_without_space(&self, alone: &Exclusive<AppOpener>) -> Result<()> {
         let path = self.data().app(alone.id()).db();
@@ -165,6 +171,22 @@ impl Hub {
         let free = filesystem::free_bytes(&path)?;
         if free < needed { Err(HubError::NoSpace { path, needed, free }) } else { Ok(()) }
     }
+}
+
+/// How many pages there are, how many of them hold nothing, and which tables have the others.
+fn pages_of(db: &Connection) -> SqlResult<(u64, u64, Vec<TableHealth>)> {
+    const BYTES: &str = "SELECT master.tbl_name, sum(stat.pgsize) FROM dbstat AS stat \
+                         JOIN sqlite_master AS master ON master.name = stat.name \
+                         WHERE stat.aggregate = TRUE GROUP BY 1 ORDER BY 1";
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, u64>(0));
+    let mut tables: Vec<TableHealth> = db
+        .prepare(BYTES)?
+        .query_map([], |row| Ok(TableHealth { name: row.get(0)?, rows: 0, bytes: row.get(1)? }))?
+        .collect::<SqlResult<_>>()?;
+    for table in &mut tables {
+        table.rows = number(&format!("SELECT count(*) FROM {}", quoted(&table.name)))?;
+    }
+    Ok((number("PRAGMA page_count")?, number("PRAGMA freelist_count")?, tables))
 }
 
 fn extent(db: &Database) -> Result<Extent> {
@@ -178,8 +200,4 @@ fn extent(db: &Database) -> Result<Extent> {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn store(error: streamhub_control::SqlError) -> HubError {
-    streamhub_appstore::StoreError::from(error).into()
 }

@@ -2,33 +2,42 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use streamhub_appstore::identity::Identity;
-use streamhub_appstore::outbox;
 use streamhub_appstore::schema::SCHEMA;
+use streamhub_appstore::{WriteTx, outbox};
 use streamhub_control::apps::{self, App, AppState, SplitState};
 use streamhub_control::{Plane, attention};
 use streamhub_engine::cache::{Grant, Handle, Opener};
 use streamhub_engine::data_dir::AppPlace;
+use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Standing};
-use streamhub_engine::live::{self, Durability, Executor, Limits, Live};
+use streamhub_engine::live::{self, Durability, Executor, Limits, Live, LiveError};
 use streamhub_engine::lock::DirLock;
 use streamhub_engine::migrate::From;
 use streamhub_engine::observe::Observer;
 use streamhub_engine::unopened::sidecar;
-use streamhub_engine::{AppId, Database, Error, Fault, Unfit, durable, new_uuid, seal, snapshot, time};
+use streamhub_engine::{AppId, Database, Error, Fault, durable, meta, new_uuid, seal};
 use tokio::sync::Semaphore;
 
 use crate::app_config::AppConfig;
-use crate::blocking::Blocking;
+use crate::blocking::{Blocking, OF_ONE_APP};
 use crate::error::HubError;
 use crate::hub::LiveStreams;
 use crate::legacy::{LegacySource, Site};
+use crate::live_streams::Begun;
+use crate::pre_migrate;
+use crate::sealing::Unsealed;
+use crate::turns::Turns;
 use crate::upkeep::Upkeep;
 
 /// Attention: an app's outbox may hold work. The reference names the opening that wrote to the app, so that
 /// forgetting one says nothing about another.
 pub(crate) const OUTBOX: &str = "outbox";
+
+/// In an app.db that holds what an older system's recordings beside it hold.
+const IMPORTED: &str = "vods_import_done";
 
 /// What leases need of their hub. Not the hub itself: it holds the open apps, which would then hold it.
 ///
@@ -42,6 +51,8 @@ pub(crate) struct Services {
     /// What becomes of streams of the process before.
     pub(crate) live_streams: LiveStreams,
     pub(crate) settled: Settled,
+    pub(crate) unsealed: Unsealed,
+    pub(crate) begun: Begun,
     /// Taken when the hub is closed.
     pub(crate) lock: Mutex<Option<DirLock>>,
 }
@@ -53,26 +64,43 @@ pub(crate) struct OpenApp {
     pub(crate) registered: App,
     /// Whether a read runs on a thread of the async runtime.
     pub(crate) inline: AtomicBool,
-    /// What names this opening in the registry, once something was written.
+    /// See [`reference`](Self::reference).
     written: Arc<OnceLock<String>>,
     /// Reads that may wait on blocking threads at the same time.
-    pub(crate) readers: Semaphore,
+    pub(crate) readers: Arc<Semaphore>,
+    /// The same of whatever else blocks.
+    pub(crate) workers: Arc<Semaphore>,
+    /// Whose turn it is with a stream.
+    pub(crate) turns: Turns,
     // The last to go, since the directory is locked through it: fields drop in order.
     pub(crate) services: Arc<Services>,
 }
 
+impl OpenApp {
+    /// What names this opening in the registry, once something was written.
+    pub(crate) fn reference(&self) -> Option<&String> {
+        self.written.get()
+    }
+}
+
 impl Handle for OpenApp {
-    fn close(&self) -> streamhub_engine::Result<()> {
-        if let Some(reference) = self.written.get()
-            && self.live.read(|tx| Ok::<_, HubError>(outbox::is_empty(tx)?)).unwrap_or(false)
-        {
+    fn close(&self, deadline: Instant) -> streamhub_engine::Result<()> {
+        let is_empty = || self.live.try_read(|tx| Ok::<_, HubError>(outbox::is_empty(tx)?));
+        let settled = self.reference().filter(|_| matches!(is_empty(), Ok(Ok(true))));
+        self.live.close_until(deadline)?;
+        // Not before: what could not be closed may be written to again.
+        if let Some(reference) = settled {
             self.services.settled.add(self.registered.id, reference.clone());
         }
-        self.live.close()
+        Ok(())
     }
 
     fn rest(&self) {
         self.live.rest();
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.live.is_at_work()
     }
 
     fn is_stuck(&self) -> bool {
@@ -81,6 +109,10 @@ impl Handle for OpenApp {
 
     fn is_condemned(&self) -> bool {
         self.live.is_condemned()
+    }
+
+    fn why_out_of_service(&self) -> Option<Error> {
+        self.live.why_out_of_service()
     }
 }
 
@@ -116,6 +148,14 @@ impl Opener for AppOpener {
         let registered = self.in_service(id)?;
         let place = self.site.data.app(id);
         let db = self.open_database(&place, &registered)?;
+        self.services.unsealed.notice(&place)?;
+        // What an older system left as live has no reservation, so nothing else asks for attention to it.
+        let of_before = || self.services.begun.others(registered.id, &WriteTx::within(&db));
+        if self.services.live_streams == LiveStreams::End
+            && of_before().is_ok_and(|streams| !streams.is_empty())
+        {
+            self.services.upkeep.ship(id);
+        }
         let written = Arc::default();
         let config = live::Config {
             limits: self.limits,
@@ -124,9 +164,16 @@ impl Opener for AppOpener {
             first_write: self.first_write(&place, registered.id, Arc::clone(&written)),
         };
         let live = grant.live(db, config)?;
-        let (inline, readers) = (AtomicBool::new(false), Semaphore::new(self.limits.connections));
-        let services = Arc::clone(&self.services);
-        Ok(OpenApp { live, registered, inline, written, readers, services })
+        Ok(OpenApp {
+            live,
+            registered,
+            inline: AtomicBool::new(false),
+            written,
+            readers: Arc::new(Semaphore::new(self.limits.readers().min(OF_ONE_APP))),
+            workers: Arc::new(Semaphore::new(OF_ONE_APP)),
+            turns: Turns::new(self.limits.wait),
+            services: Arc::clone(&self.services),
+        })
     }
 
     fn is_lasting(&self, error: &HubError) -> bool {
@@ -178,10 +225,10 @@ impl AppOpener {
         self.refuse_unimported(place, registered)?;
         // To open and close a file with a -wal already rewrites it, as a migration does.
         if version < SCHEMA.latest() || durable::exists(&sidecar(&path, "-wal"))? {
-            judge_own(place, registered)?;
-        }
-        if version < SCHEMA.latest() {
-            self.copy_before_migrating(place, version)?;
+            let found = judge_own(place, registered)?;
+            if version < SCHEMA.latest() {
+                pre_migrate::copy(&self.site.data, place, &found, version)?;
+            }
         }
         let mut db = Database::write(&path)?;
         if version < SCHEMA.latest() {
@@ -200,32 +247,24 @@ impl AppOpener {
         if registered.split_state.is_some() || self.legacy.is_some() || !durable::exists(&older)? {
             return Ok(());
         }
+        // One that was adopted from where it was taken over brings the file along, and what it held.
+        let path = place.db();
+        let inspected = Database::inspect(&path)?;
+        if meta::get(&inspected, IMPORTED).of(&path)?.is_some() {
+            return Ok(());
+        }
         let detail =
             "an older system's recordings lie there, and nothing is wired in that imports them".to_owned();
         Err(HubError::NotItsOwn { path: older, detail })
     }
 
-    fn copy_before_migrating(&self, place: &AppPlace, version: u32) -> Result<(), HubError> {
-        let dir = self.site.data.pre_migrate();
-        durable::create_dir(&self.site.data.backups())?;
-        durable::create_dir(&dir)?;
-        let target = dir.join(format!("{}-{version}-{}.db", place.id(), time::file_stamp()));
-        let source = Database::inspect(&place.db())?;
-        snapshot::take(&source, &target).map(drop).map_err(HubError::Backup)
-    }
-
     /// Breaks the seal and asks for attention to the outbox, both durably, and says how durable writes are.
     fn first_write(&self, place: &AppPlace, app: i64, written: Arc<OnceLock<String>>) -> live::FirstWrite {
-        let (registry, place) = (Arc::clone(&self.services.plane), place.clone());
+        let (services, place) = (Arc::clone(&self.services), place.clone());
         Box::new(move || {
-            seal::Seal::remove(place.dir())?;
+            services.unsealed.break_seal(&place).map_err(LiveError::Failed)?;
             let reference = written.get_or_init(new_uuid).clone();
-            registry.write(move |db| attention::add(db, app, OUTBOX, &reference)).map_err(|error| {
-                Error::Unfit {
-                    path: registry.path().to_owned(),
-                    unfit: Unfit::Mismatch { detail: error.to_string() },
-                }
-            })?;
+            services.plane.write(move |db| attention::add(db, app, OUTBOX, &reference))?;
             Ok(durability(&place))
         })
     }
@@ -268,9 +307,8 @@ fn refuse_another(found: &Identity, registered: &App, place: &AppPlace) -> Resul
         let detail = format!("its {what} is {found:?}, and the registry points at {expected:?}");
         Err(HubError::NotItsOwn { path: place.db(), detail })
     };
-    let uuid = registered.uuid.as_deref().unwrap_or_default();
-    if found.uuid != uuid {
-        return not("uuid", uuid, &found.uuid);
+    if !registered.points_at(&found.uuid) {
+        return not("uuid", registered.uuid_text().unwrap_or_default(), found.uuid.as_str());
     }
     if found.name != registered.name {
         return not("name", &registered.name, &found.name);

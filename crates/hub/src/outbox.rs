@@ -35,7 +35,8 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
     if entries.is_empty() {
         return Ok(());
     }
-    let uuid = app.uuid.clone().unwrap_or_default();
+    let uuid =
+        app.uuid().and_then(std::result::Result::ok).expect("an open app's was compared with its database's");
     hub.write(move |db| {
         for (seq, entry) in &entries {
             audit::ship(db, &uuid, *seq, entry)?;

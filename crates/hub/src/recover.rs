@@ -3,16 +3,17 @@
 //! What is to be finished stands in the registry: an app's state, or a row that asks for attention.
 //! Only those apps are looked at.
 
-use streamhub_appstore::{Identity, outbox, streams};
+use std::collections::BTreeSet;
+
+use streamhub_appstore::{Identity, outbox};
 use streamhub_control::apps::{self, App, AppState};
 use streamhub_control::attention;
-use streamhub_engine::time::Moment;
 use streamhub_engine::{AppId, Database, durable};
 
 use crate::error::{HubError, Result};
-use crate::hub::{Hub, LiveStreams};
+use crate::hub::Hub;
+use crate::lease::Lease;
 use crate::life::RENAME;
-use crate::live_streams;
 use crate::opener::OUTBOX;
 
 impl Hub {
@@ -27,7 +28,9 @@ impl Hub {
             let Ok(id) = app.name.parse::<AppId>() else { continue };
             let finished = match app.state {
                 AppState::Creating => self.resume_create(&app, &id),
-                AppState::Deleting => self.alone(&id).and_then(|alone| self.finish_delete(&app, &alone)),
+                AppState::Deleting => {
+                    self.alone(&id).and_then(|alone| self.finish_delete(&app, &alone)).map(drop)
+                }
                 _ => Ok(()),
             };
             Self::report(&app.name, finished);
@@ -50,12 +53,12 @@ impl Hub {
             return Ok(self.write(move |db| apps::abort_creating(db, number))??);
         }
         let found = Identity::read(&Database::inspect(&place.db())?)?;
-        if app.uuid.as_ref() != Some(&found.uuid) {
+        if !app.points_at(&found.uuid) {
             self.write(move |db| apps::abort_creating(db, number))??;
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        // One that appeared here is made this installation's own in its place.
-        if found.installation != self.shared.installation {
+        // One that appeared here is made this installation's and its tenant's own in its place.
+        if found.installation != self.shared.installation || found.tenant != app.tenant_id {
             self.rewrite_identity(place.dir(), &found, &app.tenant_id)?;
         }
         let generation = found.generation;
@@ -78,82 +81,68 @@ impl Hub {
     }
 
     /// Opens each app that asks for attention and does what it asks for: streams that ended with the
-    /// process are ended and their reservations given back, and outboxes are shipped.
-    pub(crate) fn attend(&self) -> Result<()> {
-        for number in self.read(attention::apps)? {
-            if self.shared.services.upkeep.is_stopping() {
-                break;
-            }
-            let Some(app) = self.read(move |db| apps::by_id(db, number))? else { continue };
-            let Ok(id) = app.name.parse::<AppId>() else { continue };
-            if app.state == AppState::Active {
-                Self::report(&app.name, self.attend_to(&id, number));
-            }
-        }
-        Ok(())
+    /// process are ended and their reservations given back, and outboxes are shipped. Returns the apps for
+    /// which that is still to be done.
+    pub(crate) fn attend(&self) -> Result<BTreeSet<AppId>> {
+        let asking = self.read(|db| {
+            attention::apps(db)?
+                .into_iter()
+                .map(|number| apps::by_id(db, number))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let active = asking.into_iter().flatten().filter(|app| app.state == AppState::Active);
+        let mut apps: BTreeSet<AppId> = active.filter_map(|app| app.name.parse().ok()).collect();
+        apps.retain(|id| !self.is_attended_to(id));
+        Ok(apps)
     }
 
-    fn attend_to(&self, id: &AppId, number: i64) -> Result<()> {
-        let opened_at = self.shared.services.upkeep.opened_at();
-        let mut rows = self.read(move |db| attention::of_app(db, number))?;
-        // What was asked for since is of this process, and its work may still be under way.
-        rows.retain(|row| !row.since.parse().is_ok_and(|since: Moment| since >= opened_at));
-        let of_kind = |kind: &str| -> Vec<String> {
+    /// Does what an app asks for, and says whether nothing is left of that to do.
+    pub(crate) fn is_attended_to(&self, id: &AppId) -> bool {
+        if self.shared.services.upkeep.is_stopping() {
+            return false;
+        }
+        let done = self.attend_to(id);
+        let is_over = matches!(done, Ok(()) | Err(HubError::UnknownApp { .. }));
+        Self::report(id.as_str(), done);
+        is_over
+    }
+
+    fn attend_to(&self, id: &AppId) -> Result<()> {
+        let lease = self.app(id)?;
+        let number = lease.registered().id;
+        let rows = self.read(move |db| attention::of_app(db, number))?;
+        let of_kind = |kind: &str| -> BTreeSet<String> {
             rows.iter().filter(|row| row.kind == kind).map(|row| row.reference.clone()).collect()
         };
         let (reserved, outboxes) = (of_kind(attention::STREAM), of_kind(OUTBOX));
         if !reserved.is_empty() {
-            self.settle_streams(id, number, reserved)?;
+            lease.settle_streams(reserved)?;
         }
-        self.ship(id)?;
-        let empty = self.app(id)?.read(|tx| outbox::is_empty(tx).map_err(HubError::from))?;
-        if empty {
-            for reference in outboxes {
+        self.ship_from(&lease)?;
+        if lease.read(|tx| outbox::is_empty(tx).map_err(HubError::from))? {
+            // What this opening of the app writes may still be under way.
+            let mine = lease.open().reference();
+            for reference in outboxes.into_iter().filter(|reference| Some(reference) != mine) {
                 self.shared.services.settled.add(number, reference);
             }
         }
         self.forget_empty_outboxes()
     }
 
-    /// Ends the streams of another life of this process and gives back every reservation whose stream is
-    /// not live. Streams that were started since this hub was opened are left alone.
-    fn settle_streams(&self, id: &AppId, number: i64, reserved: Vec<String>) -> Result<()> {
-        let opened_at = self.shared.services.upkeep.opened_at();
-        let lease = self.app(id)?;
-        if self.shared.config.live_streams == LiveStreams::End {
-            let (reserved, opened_at) = (reserved.clone(), opened_at.clone());
-            lease.write(move |tx| {
-                reserved.iter().try_for_each(|stream| live_streams::end_of_before(tx, stream, &opened_at))
-            })?;
-        }
-        let over = lease.read(|tx| -> Result<Vec<String>> {
-            let mut over = Vec::new();
-            for stream in reserved {
-                let row = streams::by_id(tx, &stream)?;
-                if row.is_none_or(|row| row.status != streams::Status::Active) {
-                    over.push(stream);
-                }
-            }
-            Ok(over)
-        })?;
-        self.write(move |db| {
-            for stream in &over {
-                attention::remove_older(db, number, attention::STREAM, stream, &opened_at)?;
-            }
-            Ok(())
-        })
-    }
-
     /// Does the work in an app's outbox; where it is empty then, the app needs no attention for it.
     pub(crate) fn ship(&self, id: &AppId) -> Result<()> {
+        self.ship_from(&self.app(id)?)
+    }
+
+    /// As [`ship`](Self::ship), for who has the app: a second lease would wait for whoever waits for the first.
+    fn ship_from(&self, lease: &Lease) -> Result<()> {
         const AT_ONCE: u32 = 100;
-        let lease = self.app(id)?;
         let (app, mut after) = (lease.registered().clone(), 0);
         loop {
             let pending = lease.read(|tx| outbox::peek(tx, after, AT_ONCE).map_err(HubError::from))?;
             let Some(last) = pending.last() else { break };
             after = last.seq;
-            crate::outbox::carry_out(self, &lease, &app, pending)?;
+            crate::outbox::carry_out(self, lease, &app, pending)?;
             lease.write(move |tx| outbox::remove_through(tx, after).map_err(HubError::from))?;
         }
         Ok(())

@@ -137,6 +137,11 @@ pub struct CleanupReport {
     pub kept: Vec<String>,
 }
 
+/// A number of things, for people: `1 app`, `2 apps`.
+pub fn counted<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N, thing: &str) -> String {
+    if count == N::from(1) { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 impl SplitReport {
     /// How many apps failed.
     pub fn failed(&self) -> usize {
@@ -157,7 +162,7 @@ impl AppReport {
         let Tally { found, imported, already_there, conflicts, failures, left_over } = self.total;
         writeln!(
             f,
-            "{:<width$} {word:<9} {found:>9} {imported:>9} {already_there:>13} {conflicts:>9} {left_over:>9} \
+            "{:<width$}  {word:<9}  {found:>9}  {imported:>9}  {already_there:>13}  {conflicts:>9}  {left_over:>9}  \
              {failures:>8}",
             self.app
         )?;
@@ -186,7 +191,7 @@ impl fmt::Display for SplitReport {
         if width > 0 {
             writeln!(
                 f,
-                "{:<width$} {:<9} {:>9} {:>9} {:>13} {:>9} {:>9} {:>8}",
+                "{:<width$}  {:<9}  {:>9}  {:>9}  {:>13}  {:>9}  {:>9}  {:>8}",
                 "app", "outcome", "found", "imported", "already there", "conflicts", "left over", "failures"
             )?;
         }
@@ -197,7 +202,7 @@ impl fmt::Display for SplitReport {
             writeln!(f, "orphan: apps/{directory} belongs to no registered app; left as it is")?;
         }
         for (table, rows) in &self.orphan_rows {
-            writeln!(f, "orphan: {rows} rows of {table} belong to no registered app; left as they are")?;
+            writeln!(f, "orphan: {} of {table} without a registered app; left there", counted(*rows, "row"))?;
         }
         if let Some(cleanup) = &self.cleanup {
             cleanup.show(f, if self.dry_run { "would be removed" } else { "removed" })?;
@@ -211,10 +216,10 @@ impl fmt::Display for SplitReport {
         }
         write!(
             f,
-            "{} apps, {} failed: {} rows found, {} imported, {} already there, {} held, {} left over",
-            self.apps.len(),
+            "{}, {} failed: {} found, {} imported, {} already there, {} held, {} left over",
+            counted(self.apps.len(), "app"),
             self.failed(),
-            total.found,
+            counted(total.found, "row"),
             total.imported,
             total.already_there,
             total.held(),
@@ -232,7 +237,7 @@ impl CleanupReport {
             writeln!(f, "clean-up backup: {backup}")?;
         }
         for (table, rows) in &self.rows_removed {
-            writeln!(f, "{removed}: {rows} rows of {table}")?;
+            writeln!(f, "{removed}: {} of {table}", counted(*rows, "row"))?;
         }
         for file in &self.files_removed {
             writeln!(f, "{removed}: {file}")?;

@@ -1,15 +1,48 @@
 //! Sealing: saying of a closed database what its file holds, so that copies of it can be believed.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use streamhub_appstore::Identity;
 use streamhub_engine::cache::Exclusive;
-use streamhub_engine::seal::Seal;
-use streamhub_engine::{AppId, Database, Unopened};
+use streamhub_engine::data_dir::AppPlace;
+use streamhub_engine::seal::{self, Seal};
+use streamhub_engine::{AppId, Database, Unopened, durable};
 
-use crate::error::{HubError, Result};
+use crate::error::Result;
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
+use crate::status;
+
+/// Apps that this process has used and that have no seal: a graceful stop seals them.
+#[derive(Debug, Default)]
+pub(crate) struct Unsealed(Mutex<BTreeSet<AppId>>);
+
+impl Unsealed {
+    /// Removes an app's seal, before its database is changed.
+    pub(crate) fn break_seal(&self, place: &AppPlace) -> streamhub_engine::Result<()> {
+        self.apps().insert(place.id().clone());
+        Seal::remove(place.dir())
+    }
+
+    /// Looks whether an app that comes into use has a seal.
+    pub(crate) fn notice(&self, place: &AppPlace) -> streamhub_engine::Result<()> {
+        if !durable::exists(&place.dir().join(seal::FILE))? {
+            self.apps().insert(place.id().clone());
+        }
+        Ok(())
+    }
+
+    /// An app was sealed, or is not here any more.
+    pub(crate) fn forget(&self, id: &AppId) {
+        self.apps().remove(id);
+    }
+
+    fn apps(&self) -> MutexGuard<'_, BTreeSet<AppId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Hub {
     /// Seals an app: waits for its users, writes everything into its database file, makes that durable and
@@ -19,6 +52,12 @@ impl Hub {
         let alone = self.alone(id)?;
         opener::judge_own(&self.data().app(id), &self.registered(id.as_str())?)?;
         self.seal_alone(&alone)
+    }
+
+    /// As [`seal`](Self::seal), for async callers.
+    pub async fn seal_async(&self, id: &AppId) -> Result<Seal> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.seal(&app)).await
     }
 
     /// Seals an app that nobody else uses, and whose database was judged to be its own.
@@ -35,28 +74,43 @@ impl Hub {
         let file = Unopened::claim(&path)?;
         let seal = Seal::of(&file, &identity.uuid, identity.generation)?;
         seal.write(place.dir())?;
+        self.shared.services.unsealed.forget(alone.id());
         Ok(seal)
     }
 
-    /// Seals what is open and was written to, as far as it is small enough, until `deadline`.
-    pub(crate) fn seal_open_apps(&self, deadline: Instant) {
-        for id in self.shared.cache.open_apps() {
-            if Instant::now() >= deadline {
-                break;
-            }
-            let place = self.data().app(&id);
-            let small = crate::status::bytes(&place.db()) <= self.shared.config.seal_up_to;
-            if !small || Seal::read(place.dir()).is_ok_and(|seal| seal.is_some()) {
-                continue;
-            }
-            match self.shared.cache.exclusive_until(&id, deadline).map_err(HubError::from) {
-                Ok(alone) => {
-                    if let Err(error) = self.seal_alone(&alone) {
-                        tracing::warn!(app.id = %id, %error, "an app is not sealed");
-                    }
-                }
-                Err(error) => tracing::warn!(app.id = %id, %error, "an app is still in use"),
+    /// Seals what was used, as far as it is small enough, until `deadline`. What is idle comes first, so that
+    /// a lease that stays out costs no other app its seal.
+    pub(crate) fn seal_what_was_used(&self, deadline: Instant) {
+        let began = Instant::now();
+        let mut in_use = Vec::new();
+        for id in self.unsealed() {
+            if Instant::now() < deadline && !self.seal_by(&id, began) {
+                in_use.push(id);
             }
         }
+        for id in in_use {
+            self.seal_by(&id, deadline);
+        }
+        let unsealed: Vec<String> = self.unsealed().map(|id| id.to_string()).collect();
+        if !unsealed.is_empty() {
+            let (count, apps) = (unsealed.len(), unsealed.join(", "));
+            tracing::warn!(count, apps, "apps are left without a seal");
+        }
+    }
+
+    /// The apps that a graceful stop seals.
+    fn unsealed(&self) -> impl Iterator<Item = AppId> {
+        let (used, seal_up_to) =
+            (self.shared.services.unsealed.apps().clone(), self.shared.config.seal_up_to);
+        used.into_iter().filter(move |id| status::bytes(&self.data().app(id).db()) <= seal_up_to)
+    }
+
+    /// Seals an app that nobody uses by `deadline`, and says whether there was none who did.
+    fn seal_by(&self, id: &AppId, deadline: Instant) -> bool {
+        let Ok(alone) = self.shared.cache.exclusive_until(id, deadline) else { return false };
+        if let Err(error) = self.seal_alone(&alone) {
+            tracing::warn!(app.id = %id, %error, "an app cannot be sealed");
+        }
+        true
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 use streamhub_engine::database_url::{self, ControlPlace};
 
+use crate::hub::LiveStreams;
 use crate::secrets::{MASK, mask_url};
 use crate::yaml::{self, YamlError};
 
@@ -78,6 +79,8 @@ settings! {
     log_format: LogFormat = LogFormat::Text, "--log-format", "STREAMHUB_LOG_FORMAT";
     /// How many seconds a stopping server waits for the work under way. Default: 10.
     shutdown_grace_seconds: u32 = 10, "--shutdown-grace-seconds", "STREAMHUB_SHUTDOWN_GRACE_SECONDS";
+    /// What becomes of streams that were live when the server ended. Default: they are ended.
+    live_streams: LiveStreams = LiveStreams::End, "--live-streams", "STREAMHUB_LIVE_STREAMS";
     /// Where the control database is. Default: in the data directory.
     database_url: ControlDatabase = ControlDatabase::InDataDir, "--database-url", "DATABASE_URL";
 }
@@ -346,6 +349,23 @@ impl SettingValue for LogFormat {
         match self {
             Self::Text => "text".into(),
             Self::Json => "json".into(),
+        }
+    }
+}
+
+impl SettingValue for LiveStreams {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "end" => Ok(Self::End),
+            "keep" => Ok(Self::Keep),
+            _ => Err(Refusal::new("expected end or keep")),
+        }
+    }
+
+    fn show(&self) -> Json {
+        match self {
+            Self::End => "end".into(),
+            Self::Keep => "keep".into(),
         }
     }
 }

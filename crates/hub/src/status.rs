@@ -104,7 +104,7 @@ pub struct Backup {
 
 /// Finds the state of the data directory that `config` names.
 pub fn status(config: &HubConfig) -> Result<Status, HubError> {
-    let Look { data, holder, control, installation } = Look::at(config)?;
+    let Look { data, holder, control, installation, .. } = Look::at(config)?;
     let shown = |path: &Path| data.shown(path).display().to_string();
     let (state, version, apps) = match installation {
         Installation::None => (State::Empty, None, Apps::default()),

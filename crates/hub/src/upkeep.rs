@@ -4,12 +4,11 @@
 //! prunes what was kept long enough, and looks once for directories that the registry does not know.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use streamhub_engine::AppId;
-use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Result};
 use crate::hub::{Hub, Shared};
@@ -22,7 +21,6 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 pub(crate) struct Upkeep {
     desk: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    opened_at: OnceLock<Moment>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +37,6 @@ struct Tasks {
 
 impl Upkeep {
     pub(crate) fn start(&self, hub: &Hub) {
-        self.opened_at.get_or_init(Moment::now);
         let (desk, weak) = (Arc::clone(&self.desk), Arc::downgrade(&hub.shared));
         let every = hub.shared.config.idle;
         let spawned =
@@ -50,12 +47,7 @@ impl Upkeep {
         }
     }
 
-    /// When the hub was opened: streams that began later are this process's own.
-    pub(crate) fn opened_at(&self) -> Moment {
-        self.opened_at.get_or_init(Moment::now).clone()
-    }
-
-    /// Has an app's outbox shipped soon.
+    /// Has an app's outbox shipped soon, and its streams of before settled.
     pub(crate) fn ship(&self, id: &AppId) {
         self.desk.tasks().outboxes.insert(id.clone());
         self.desk.woken.notify_one();
@@ -89,7 +81,8 @@ impl Desk {
     fn work(&self, hub: &Weak<Shared>, every: Duration) {
         let Some(shared) = hub.upgrade() else { return };
         let first = Hub { shared };
-        note("attend to apps", first.attend());
+        // Apps for which that failed; it is tried again at each sweep.
+        let mut asking = note("attend to apps", first.attend()).unwrap_or_default();
         note("look for directories that nobody knows", first.look_around());
         drop(first);
         let mut swept = Instant::now();
@@ -100,7 +93,8 @@ impl Desk {
             let Some(shared) = hub.upgrade() else { return };
             let hub = Hub { shared };
             for id in outboxes {
-                let shipped = hub.ship(&id);
+                let settled = hub.app(&id).and_then(|lease| lease.settle_all_streams());
+                let shipped = settled.and_then(|()| hub.ship(&id));
                 if matches!(&shipped, Err(error) if !matches!(error, HubError::UnknownApp { .. })) {
                     failed.insert(id);
                 }
@@ -111,6 +105,7 @@ impl Desk {
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 swept = Instant::now();
                 self.tasks().outboxes.append(&mut failed);
+                asking.retain(|id| !hub.is_attended_to(id));
             }
             if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
                 note("prune", hub.prune());
@@ -135,8 +130,6 @@ impl Desk {
     }
 }
 
-fn note(what: &'static str, done: Result<()>) {
-    if let Err(error) = done {
-        tracing::warn!(what, %error, "upkeep could not be done");
-    }
+fn note<T>(what: &'static str, done: Result<T>) -> Option<T> {
+    done.inspect_err(|error| tracing::warn!(what, %error, "upkeep could not be done")).ok()
 }

@@ -24,6 +24,7 @@ use streamhub_engine::{
 };
 
 use crate::adopt;
+use crate::blank::Blank;
 use crate::crew::Incoming;
 use crate::failure::Failure;
 use crate::fill::HighestIds;
@@ -45,6 +46,7 @@ pub(crate) enum Mode {
 pub(crate) struct Run<'a> {
     pub(crate) site: &'a Site,
     pub(crate) highest_ids: HighestIds,
+    pub(crate) blank: Blank,
     pub(crate) installation: &'a str,
     /// The app whose foreign and left-over rows a person asked for.
     pub(crate) recover: Option<&'a AppId>,
@@ -77,7 +79,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, incoming: &mut Incoming<'_>) -> Res
     if !there || is_bare_mount_point(&place, rows)? {
         let dir = place.dir().to_owned();
         let found = if there { "an empty directory" } else { "no directory" };
-        return match (&app.uuid, rows) {
+        return match (app.uuid(), rows) {
             (None, GlobalRows::None) => Ok(Taken::missing()),
             (None, _) => Err(Failure::NoDirectory { dir, rows: "rows in the control database", found }),
             (Some(_), _) => Err(Failure::NoDirectory { dir, rows: "a database", found }),
@@ -101,7 +103,7 @@ pub(crate) fn take(run: &Run<'_>, app: &App, incoming: &mut Incoming<'_>) -> Res
         incoming,
     };
     if !durable::exists(&place.db())? {
-        return if app.uuid.is_none() {
+        return if app.uuid().is_none() {
             work.build()
         } else {
             Err(Error::Unfit { path: place.db(), unfit: Unfit::Missing }.into())
@@ -142,7 +144,7 @@ pub(crate) fn settled(
     }
     let db = Database::inspect(&place.db())?;
     let identity = Identity::read(&db)?;
-    if app.uuid.as_ref() != Some(&identity.uuid) {
+    if !app.points_at(&identity.uuid) {
         let detail = "its app.db is not the one that the registry points at".to_owned();
         return Err(Failure::SourceChanged { path: place.db(), detail });
     }
@@ -257,8 +259,11 @@ impl Work<'_, '_> {
         durable::create_dir(&staging)?;
         let staged = staging.join(format!("{}-{}.db", self.place.id(), new_uuid()));
         let built = (|| -> Result<_, Failure> {
-            let mut db = Database::build(&staged)?;
-            let record = SCHEMA.migrate(&mut db, From::Nothing, |tx| self.fill(tx, &identity))?;
+            let mut db = self.run.blank.lay(&staged)?;
+            let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).of(&staged)?;
+            let record = self.fill(&tx, &identity)?;
+            self.run.blank.complete(&tx).of(&staged)?;
+            tx.commit().of(&staged)?;
             drop(db.finish()?);
             verify(&staged, &identity, &record)?;
             let installed =
@@ -285,7 +290,7 @@ impl Work<'_, '_> {
     /// Takes an older app.db over in its place.
     fn adopt(self, stamp: Stamp) -> Result<Taken, Failure> {
         let path = self.place.db();
-        if self.app.uuid.is_some() {
+        if self.app.uuid().is_some() {
             return Err(self.other_identity("an older system"));
         }
         let inspected = Database::inspect(&path)?;
@@ -345,7 +350,7 @@ impl Work<'_, '_> {
         let same = identity.name == self.app.name
             && identity.tenant == self.app.tenant_id
             && identity.installation == self.run.installation
-            && self.app.uuid.as_ref().is_none_or(|uuid| *uuid == identity.uuid);
+            && (self.app.uuid().is_none() || self.app.points_at(&identity.uuid));
         if !same {
             let found =
                 format!("app {} of tenant {} (uuid {})", identity.name, identity.tenant, identity.uuid);
@@ -473,6 +478,6 @@ fn verify(path: &Path, identity: &Identity, record: &Record) -> Result<(), Failu
         let detail = "what was read back is not what was written".to_owned();
         return Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Mismatch { detail } }.into());
     }
-    record.verify(&db)?;
+    record.verify_at_rest(&db)?;
     Ok(())
 }

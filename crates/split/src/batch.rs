@@ -3,13 +3,17 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Result, Row};
 
+use crate::rows::Print;
+
 /// How many rows travel together.
 const ROWS: usize = 256;
 
-/// Some rows of one table, their values behind one another: two allocations, however many values.
+/// Some rows of one table and their prints, the values behind one another: few allocations, however many
+/// values. The thread that reads makes the prints, since it has the time: inserting takes longer.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     width: usize,
+    prints: Vec<Print>,
     cells: Vec<Cell>,
     /// The text and blobs of the cells, in their order.
     bytes: Vec<u8>,
@@ -39,7 +43,8 @@ impl Batch {
     }
 
     /// Appends a row's first values.
-    pub(crate) fn push(&mut self, row: &Row<'_>) -> Result<()> {
+    pub(crate) fn push(&mut self, row: &Row<'_>, print: Print) -> Result<()> {
+        self.prints.push(print);
         for at in 0..self.width {
             let cell = match row.get_ref(at)? {
                 ValueRef::Null => Cell::Null,
@@ -58,14 +63,14 @@ impl Batch {
         bytes.len()
     }
 
-    /// Gives every row to `visit`, in order.
+    /// Gives every row and its print to `visit`, in order.
     pub(crate) fn each<E>(
         &self,
-        mut visit: impl FnMut(&[ValueRef<'_>]) -> std::result::Result<(), E>,
+        mut visit: impl FnMut(&[ValueRef<'_>], &Print) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut rest = self.bytes.as_slice();
         let mut row = Vec::with_capacity(self.width);
-        for cells in self.cells.chunks_exact(self.width) {
+        for (cells, print) in self.cells.chunks_exact(self.width).zip(&self.prints) {
             row.clear();
             row.extend(cells.iter().map(|cell| match *cell {
                 Cell::Null => ValueRef::Null,
@@ -74,7 +79,7 @@ impl Batch {
                 Cell::Text(len) => ValueRef::Text(split(&mut rest, len)),
                 Cell::Blob(len) => ValueRef::Blob(split(&mut rest, len)),
             }));
-            visit(&row)?;
+            visit(&row, print)?;
         }
         Ok(())
     }
@@ -101,20 +106,22 @@ mod tests {
             .prepare("VALUES (1, 'a', x'00ff', 'owner'), (NULL, '', 2.5, 'owner'), ('ü', -7, x'', 'owner')")
             .unwrap();
         let mut rows = query.query([]).unwrap();
+        let mut n = 0;
         while let Some(row) = rows.next().unwrap() {
-            batch.push(row).unwrap();
+            batch.push(row, [n; 32]).unwrap();
+            n += 1;
         }
         let mut seen = Vec::new();
-        let all: std::result::Result<(), ()> = batch.each(|row| {
-            seen.push(format!("{row:?}"));
+        let all: std::result::Result<(), ()> = batch.each(|row, print| {
+            seen.push((format!("{row:?}"), print[0]));
             Ok(())
         });
         all.unwrap();
-        let row = |values: [ValueRef<'_>; 3]| format!("{values:?}");
+        let row = |values: [ValueRef<'_>; 3], print| (format!("{values:?}"), print);
         let expected = [
-            row([ValueRef::Integer(1), ValueRef::Text(b"a"), ValueRef::Blob(&[0, 255])]),
-            row([ValueRef::Null, ValueRef::Text(b""), ValueRef::Real(2.5)]),
-            row([ValueRef::Text("ü".as_bytes()), ValueRef::Integer(-7), ValueRef::Blob(b"")]),
+            row([ValueRef::Integer(1), ValueRef::Text(b"a"), ValueRef::Blob(&[0, 255])], 0),
+            row([ValueRef::Null, ValueRef::Text(b""), ValueRef::Real(2.5)], 1),
+            row([ValueRef::Text("ü".as_bytes()), ValueRef::Integer(-7), ValueRef::Blob(b"")], 2),
         ];
         assert_eq!(seen, expected);
         assert!(!batch.is_full() && !batch.is_empty());

@@ -18,6 +18,7 @@ use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{Database, Result, durable, meta, snapshot, time};
 
 use crate::app::{self, Mode, Run};
+use crate::blank::Blank;
 use crate::crew;
 use crate::cursor::Select;
 use crate::fill::HighestIds;
@@ -120,6 +121,7 @@ fn decide(site: &Site, control: &Database) -> Result<Decided, HubError> {
     let run = Run {
         site,
         highest_ids: HighestIds::find(control).of(path)?,
+        blank: Blank::new()?,
         installation: &installation,
         recover: None,
         mode: Mode::DryRun,

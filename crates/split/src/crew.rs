@@ -196,7 +196,7 @@ mod tests {
     fn number(incoming: &mut Incoming<'_>, app: &App) -> i64 {
         let mut rows = 0;
         while let Some(batch) = incoming.next(0).unwrap() {
-            let each: rusqlite::Result<()> = batch.each(|row| {
+            let each: rusqlite::Result<()> = batch.each(|row, _| {
                 let stream: i64 = row[FIRST_CONTENT].as_str()?.parse().expect("a number");
                 assert_eq!(1 + stream % APPS, app.id);
                 rows += 1;

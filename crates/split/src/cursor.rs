@@ -14,6 +14,7 @@ use crate::batch::Batch;
 use crate::import::{FIRST_CONTENT, select_list};
 use crate::older::{TABLES, Table};
 use crate::record::content_columns;
+use crate::rows::Printer;
 
 /// Whose rows are read.
 #[derive(Clone, Debug)]
@@ -62,17 +63,20 @@ pub(crate) fn with_cursors<T>(
     for (table, layout) in TABLES.iter().zip(&mut layouts) {
         statements.push(match query(db, table, select).of(path)? {
             Some(query) => {
-                *layout = Some(Layout::of(db, table).of(path)?);
-                Some((db.prepare(&query.sql).of(path)?, query.owner_at))
+                let found = Layout::of(db, table).of(path)?;
+                let printer = Printer::new(table.columns, &found.content);
+                *layout = Some(found);
+                Some((db.prepare(&query.sql).of(path)?, query.owner_at, printer))
             }
             None => None,
         });
     }
     let mut cursors: Cursors<'_> = [None, None, None];
     for (cursor, statement) in cursors.iter_mut().zip(&mut statements) {
-        if let Some((statement, owner_at)) = statement {
+        if let Some((statement, owner_at, printer)) = statement {
             let rows = statement.query([]).of(path)?;
-            *cursor = Some(Cursor { rows, owner_at: *owner_at, state: State::Fresh });
+            *cursor =
+                Some(Cursor { rows, owner_at: *owner_at, printer: printer.clone(), state: State::Fresh });
         }
     }
     work(&mut cursors, &layouts)
@@ -124,6 +128,7 @@ fn literal(name: &str) -> String {
 pub(crate) struct Cursor<'s> {
     rows: Rows<'s>,
     owner_at: usize,
+    printer: Printer,
     state: State,
 }
 
@@ -158,7 +163,9 @@ impl Cursor<'_> {
     pub(crate) fn batch(&mut self, app_id: i64) -> Result<Option<Batch>> {
         let mut batch = Batch::new(self.owner_at);
         while !batch.is_full() && self.seek(app_id)? {
-            batch.push(self.rows.get().expect("seek stands on a row"))?;
+            let row = self.rows.get().expect("seek stands on a row");
+            let content = FIRST_CONTENT..self.owner_at;
+            batch.push(row, self.printer.print(content.map(|at| row.get_ref_unwrap(at))))?;
             self.advance()?;
         }
         Ok((!batch.is_empty()).then_some(batch))
@@ -233,7 +240,7 @@ mod tests {
                 let cursor = cursors[0].as_mut().unwrap();
                 for app in [1, 2, 3, 9] {
                     while let Some(batch) = cursor.batch(app).unwrap() {
-                        let each: Result<()> = batch.each(|row| {
+                        let each: Result<()> = batch.each(|row, _| {
                             given.push((app, row[FIRST_CONTENT].as_str()?.to_owned()));
                             Ok(())
                         });

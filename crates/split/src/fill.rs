@@ -15,12 +15,12 @@ use streamhub_engine::{Database, Error, Unfit, meta};
 use crate::app::Work;
 use crate::cursor::Layout;
 use crate::failure::Failure;
-use crate::import::{Importer, Policy, Source, select_list};
+use crate::import::{FIRST_CONTENT, Importer, Policy, Source, select_list};
 use crate::indices::Indices;
 use crate::multiset::Multiset;
 use crate::older::{self, TABLES, Table};
 use crate::record::{Record, SourceDigest, digest_of};
-use crate::rows;
+use crate::rows::{self, Printer};
 
 impl Work<'_, '_> {
     /// Brings the rows of every source in, and writes identity, markers and record beside them.
@@ -110,10 +110,12 @@ impl Work<'_, '_> {
             );
             let mut select = source.prepare(&sql).of(source.path())?;
             let width = select.column_count();
+            let mut printer = Printer::new(table.columns, &layout.content);
             let mut found = select.query([]).of(source.path())?;
             while let Some(row) = found.next().of(source.path())? {
                 let row: Vec<_> = (0..width).map(|at| row.get_ref_unwrap(at)).collect();
-                importer.feed(&row, contents.as_mut()).of(&path)?;
+                let print = printer.print(row[FIRST_CONTENT..].iter().copied());
+                importer.feed(&row, &print, contents.as_mut()).of(&path)?;
                 self.incoming.count(1);
             }
             finish(&importer, Source::VodsDb, record, &mut expected, &mut tally);
@@ -129,7 +131,7 @@ impl Work<'_, '_> {
                 Importer::new(tx, table, Source::Control, layout, policy, self.app.id, &next_id).of(&path)?;
             while let Some(batch) = self.incoming.next(at).of(&self.run.site.control)? {
                 let before = importer.tally.found;
-                batch.each(|row| importer.feed(row, contents.as_mut())).of(&path)?;
+                batch.each(|row, print| importer.feed(row, print, contents.as_mut())).of(&path)?;
                 self.incoming.count(importer.tally.found - before);
             }
             finish(&importer, Source::Control, record, &mut expected, &mut tally);

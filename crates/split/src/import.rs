@@ -129,15 +129,19 @@ impl<'c> Importer<'c> {
         self.table.name
     }
 
-    /// Takes one row in the layout of [`select_list`]. Without `contents` the table began empty and this
-    /// source is the only one, so that its rows are distinct as they are.
-    pub(crate) fn feed(&mut self, row: &[ValueRef<'_>], contents: Option<&mut Multiset<'_>>) -> Result<()> {
+    /// Takes one row in the layout of [`select_list`] and the print of its content. Without `contents` the
+    /// table began empty and this source is the only one, so that its rows are distinct as they are.
+    pub(crate) fn feed(
+        &mut self,
+        row: &[ValueRef<'_>],
+        print: &Print,
+        contents: Option<&mut Multiset<'_>>,
+    ) -> Result<()> {
         let values = self.values(row);
-        let print = self.printer.print(values.iter().copied());
         self.tally.found += 1;
-        self.seen.add(&print);
+        self.seen.add(print);
         let Some(converted) = self.converted(values)? else {
-            return self.feed_values(row, values, &print, contents);
+            return self.feed_values(row, values, print, contents);
         };
         let values: Vec<_> = converted.iter().map(ValueRef::from).collect();
         let print = self.printer.print(values.iter().copied());

@@ -9,6 +9,7 @@
 mod adopt;
 mod app;
 mod batch;
+mod blank;
 mod cleanup;
 mod convert;
 mod crew;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ use crate::older::{TABLES, Table};
 use crate::rows::{Digest, Print, Printer};
 
 const KEY: &str = "split_record";
+
+/// Fewer rows than this are read before a thread of their own had opened the file.
+const WORTH_A_THREAD: u64 = 10_000;
 
 /// The record of one app's take-over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +61,47 @@ impl Record {
         self.verify_in(db, db.path())
     }
 
-    /// As [`Record::verify`], inside a transaction that is not committed yet.
-    pub(crate) fn verify_in(&self, db: &Connection, path: &Path) -> Result<()> {
+    /// As [`Record::verify`], for a file at rest: its large tables are read at the same time.
+    pub(crate) fn verify_at_rest(&self, db: &Database) -> Result<()> {
+        let path = db.path();
+        let mut here = Vec::new();
+        let mut elsewhere = Vec::new();
         for table in &TABLES {
-            let found = digest_of(db, table).of(path)?;
-            let expected = self.result.get(table.name).copied().unwrap_or_default();
-            if found != expected {
-                let detail = format!(
-                    "table {} holds {} rows that are not the {} rows of the take-over",
-                    table.name, found.rows, expected.rows
-                );
-                return Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Mismatch { detail } });
+            let is_large = self.expected(table).rows >= WORTH_A_THREAD;
+            match if is_large { db.beside()? } else { None } {
+                Some(other) => elsewhere.push((other, table)),
+                None => here.push(table),
             }
         }
-        Ok(())
+        thread::scope(|scope| {
+            let reads: Vec<_> = elsewhere
+                .into_iter()
+                .map(|(other, table)| scope.spawn(move || self.verify_table(&other, table, path)))
+                .collect();
+            here.into_iter().try_for_each(|table| self.verify_table(db, table, path))?;
+            reads.into_iter().try_for_each(|read| read.join().expect("reading rows does not panic"))
+        })
+    }
+
+    /// As [`Record::verify`], inside a transaction that is not committed yet.
+    pub(crate) fn verify_in(&self, db: &Connection, path: &Path) -> Result<()> {
+        TABLES.iter().try_for_each(|table| self.verify_table(db, table, path))
+    }
+
+    fn verify_table(&self, db: &Connection, table: &Table, path: &Path) -> Result<()> {
+        let (found, expected) = (digest_of(db, table).of(path)?, self.expected(table));
+        if found == expected {
+            return Ok(());
+        }
+        let detail = format!(
+            "table {} holds {} rows that are not the {} rows of the take-over",
+            table.name, found.rows, expected.rows
+        );
+        Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Mismatch { detail } })
+    }
+
+    fn expected(&self, table: &Table) -> Digest {
+        self.result.get(table.name).copied().unwrap_or_default()
     }
 }
 

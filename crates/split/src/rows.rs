@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 pub(crate) type Print = [u8; 32];
 
 /// Makes the prints of rows that have the same columns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Printer {
     /// What stands for each column: its place among the known ones, or its name.
     tags: Vec<Vec<u8>>,

@@ -17,6 +17,7 @@ use streamhub_engine::{Database, Error, Unfit, Unopened, durable, meta};
 
 use crate::adopt;
 use crate::app::{self, Mode, Run, Taken};
+use crate::blank::Blank;
 use crate::cleanup;
 use crate::crew::{self, Incoming};
 use crate::cursor::{self, Select};
@@ -135,6 +136,7 @@ impl Older {
         let run = Run {
             site,
             highest_ids: HighestIds::find(reader).of(path)?,
+            blank: Blank::new()?,
             installation: &installation,
             recover: self.recovering(),
             mode: if writer.is_some() { Mode::Real } else { Mode::DryRun },

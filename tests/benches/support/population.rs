@@ -19,7 +19,8 @@ pub(crate) fn populate(dir: &Path, apps: usize, is_opened: impl Fn(usize) -> boo
     let hub = hub(dir);
     let model = create(&hub, 0);
     fill(&hub, &model, 20);
-    let uuid = hub.registered(model.as_str()).expect("it is registered").uuid.expect("every app has one");
+    let model_row = hub.registered(model.as_str()).expect("it is registered");
+    let uuid = model_row.uuid_text().expect("every app has one").to_owned();
     hub.seal(&model).expect("a closed file");
     let (data, control) = (hub.data().clone(), dir.join("data/streamhub.db"));
     hub.close().expect("an end");

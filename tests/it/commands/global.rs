@@ -156,7 +156,6 @@ const NEED_ONE: &[&[&str]] = &[
     &["app", "health", "demo"],
     &["app", "optimize", "demo"],
     &["app", "seal", "demo"],
-    &["app", "adopt", "/some/where"],
     &["tenant", "list"],
     &["tenant", "show", "acme"],
     &["tenant", "quota", "acme"],

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod doctor;
 mod global;
+mod live_streams;
 mod migrate;
 mod node;
 mod refusals;

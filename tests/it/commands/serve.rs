@@ -1,10 +1,11 @@
 //! `serve`: boots, takes over, answers `/health` and `/ready`, and stops in good order.
 
 use std::fs;
+use std::net::TcpListener;
 
 use rusqlite::Connection;
 use serde_json::Value;
-use streamhub_tests::command::Response;
+use streamhub_tests::command::{Response, Server};
 use streamhub_tests::legacy::Tree;
 use streamhub_tests::readonly;
 
@@ -166,12 +167,24 @@ fn a_failed_app_does_not_stop_the_server() {
 
 #[test]
 fn a_taken_port_is_said_before_anything_is_touched() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let place = Place::missing();
     let refused = place.streamhub().run(["serve", "--listen", &address]).expect(1);
     assert!(refused.stderr().contains(&address) && refused.stderr().contains("--listen"));
     assert!(!place.dir.exists());
+}
+
+#[test]
+fn a_server_that_is_refused_does_not_say_that_it_listens() {
+    let place = Place::ours();
+    let server = place.streamhub().serve();
+    let refused = place.streamhub().run(["serve", "--listen", "127.0.0.1:0"]).expect(75);
+    for word in ["listening", "ask the running server"] {
+        assert!(!refused.stderr().contains(word), "{word}: {}", refused.stderr());
+    }
+    assert!(refused.stderr().contains(&server.pid().to_string()), "{}", refused.stderr());
+    assert!(server.stop().success());
 }
 
 #[test]
@@ -209,7 +222,9 @@ fn programs_can_read_log_and_result() {
 #[test]
 fn a_server_that_is_stopped_while_it_boots_ends_in_good_order() {
     let place = Place::of(&Tree::small());
-    let ended = place.streamhub().serve().stop();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port");
+    let command = place.streamhub().command(["serve", "--listen", &free.to_string()]);
+    let ended = Server::booting(command, free).stop();
     assert!(ended.success(), "{}", ended.describe());
     assert!(ended.stderr.contains("stopped"), "{}", ended.stderr);
     let _ = place.streamhub().run(["migrate"]).expect(0);

@@ -57,6 +57,9 @@ fn a_token_reaches_what_it_was_made_for() {
     assert_eq!(seen(2), json!(["node", null, "platform", null]));
     assert_eq!(json_of(&place, &["token", "list", "--tenant", "acme"])["total"], 2);
 
+    let people = place.streamhub().run(["token", "list"]).expect(0);
+    assert!(people.stdout().contains("app news-24"), "{}", people.stdout());
+    refused(&place, &["token", "revoke", "one"], 2, &["one", "token list"]);
     refused(&place, &["token", "create", "x", "--app", "nobody"], 1, &["nobody", "app list"]);
     refused(&place, &["token", "create", "x", "--tenant", "nobody"], 1, &["nobody", "tenant list"]);
     refused(&place, &["token", "list", "--tenant", "nobody"], 1, &["nobody", "tenant list"]);

@@ -58,7 +58,11 @@ fn a_random_password_is_printed_once() {
     let done = place.streamhub().run(["user", "reset-password", "anna@EXAMPLE.org"]).expect(0);
     let password = done.stdout().trim();
     assert_eq!((password.len(), done.stdout().lines().count()), (24, 1), "{}", done.stdout());
-    assert!(!done.stderr().contains(password) && done.stderr().contains("1 sessions"), "{}", done.stderr());
+    assert!(
+        !done.stderr().contains(password) && done.stderr().contains("1 session ended"),
+        "{}",
+        done.stderr()
+    );
     let hash = text(&place, "SELECT password_hash FROM users WHERE id = 'usr_1'").expect("a hash");
     assert!(hash.starts_with("$argon2id$") && !hash.contains(password));
     assert!(text(&place, "SELECT revoked_at FROM sessions WHERE id = 'ses_1'").is_some());

@@ -7,8 +7,11 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use streamhub::{Adoption, Kind, Proof};
-use streamhub_tests::files::{copy_tree, tree_changes, tree_digest};
+use streamhub::progress::Silent;
+use streamhub::{Adoption, Appearing, Hub, Kind, Proof};
+use streamhub_engine::Unopened;
+use streamhub_engine::seal::Seal;
+use streamhub_tests::files::{copy_tree, hex, tree_changes, tree_digest};
 
 use super::{Site, id, start, streams_of};
 use crate::split::sql;
@@ -17,7 +20,20 @@ use crate::split::sql;
 type Spoil = (&'static str, &'static str, fn(&Path));
 
 fn meta(dir: &Path, key: &str, value: &str) {
-    sql(&dir.join("app.db"), &format!("UPDATE _streamhub_meta SET value = '{value}' WHERE key = '{key}'"));
+    // In hexadecimal, since a text of SQL ends at a NUL.
+    let value = format!("CAST(x'{}' AS TEXT)", hex(value.as_bytes()));
+    sql(&dir.join("app.db"), &format!("UPDATE _streamhub_meta SET value = {value} WHERE key = '{key}'"));
+}
+
+/// Seals a directory for what its database holds meanwhile, as whoever forges a copy would.
+fn reseal(dir: &Path, uuid: &str) {
+    let own = Seal::read(dir).expect("a seal").expect("it was sealed").uuid;
+    let file = Unopened::claim(&dir.join("app.db")).expect("a closed database");
+    Seal::of(&file, &own, 0).and_then(|seal| seal.write(dir)).expect("sealed");
+    let seal = fs::read(dir.join("app.seal")).expect("the seal");
+    let mut forged: serde_json::Value = serde_json::from_slice(&seal).expect("JSON");
+    forged["uuid"] = uuid.into();
+    fs::write(dir.join("app.seal"), forged.to_string()).expect("forged");
 }
 
 /// Puts something else in the place of an app's database.
@@ -49,6 +65,8 @@ const UNFIT: &[Spoil] = &[
         }
         held.execute_batch("DROP TABLE mine").expect("a write");
     }),
+    ("of a uuid that is a path", "uuid", |dir| meta(dir, "uuid", "../other-one")),
+    ("of a lineage that is a path", "lineage", |dir| meta(dir, "lineage", "../other-one")),
     ("another tenant's", "tenant", |dir| meta(dir, "tenant", "acme")),
     ("of another name", "its name is \"elsewhere\"", |dir| meta(dir, "name", "elsewhere")),
     ("of another program", "another program", |dir| sql(&dir.join("app.db"), "PRAGMA application_id = 7")),
@@ -166,6 +184,8 @@ const UNACCEPTABLE: &[Spoil] = &[
     ("of another program", "another program", |dir| sql(&dir.join("app.db"), "PRAGMA application_id = 7")),
     ("of a name that is none", "no app's name", |dir| meta(dir, "name", "../../x")),
     ("of a tenant that is none", "no tenant's key", |dir| meta(dir, "tenant", "../x")),
+    ("of a uuid that is none", "no uuid", |dir| meta(dir, "uuid", "../other-one")),
+    ("of a lineage that is none", "no uuid", |dir| meta(dir, "lineage", "../other-one")),
     ("with a -wal", "-wal", |dir| fs::write(dir.join("app.db-wal"), "x").expect("written")),
 ];
 
@@ -203,6 +223,135 @@ fn a_copy_whose_seal_is_not_right_is_refused() {
 #[test]
 fn a_persons_word_does_not_stand_for_everything() {
     refused(Proof::Word, UNACCEPTABLE);
+}
+
+/// Texts that are no uuid; several lead to a neighbour or out of the data directory where they are joined to a path.
+fn no_uuids(outside: &Path) -> Vec<String> {
+    let good = "6f1c0a3e-0000-4000-8000-000000000001";
+    let outside = outside.to_str().expect("UTF-8").to_owned();
+    let mut texts: Vec<String> =
+        ["../other-one", "../../escaped", "../../outside", "", ".", "..", "a/b", "x"]
+            .map(str::to_owned)
+            .into();
+    texts.extend([outside, good.repeat(300), format!("{good}\n"), format!("{good}\0"), format!("{good}/..")]);
+    texts.extend([good.to_uppercase(), good.replace('-', ""), format!("{{{good}}}"), format!(" {good}")]);
+    texts
+}
+
+/// An installation whose next start has nothing to do: no stream is live and nothing is staged.
+fn at_rest(site: &Site, name: &str, apps: &[&str]) {
+    let hub = site.hub_with(name, apps);
+    for app in apps {
+        hub.app(&id(app)).expect("it opens").end_stream(app).expect("ended");
+    }
+    hub.close().expect("closed");
+    site.hub(name).close().expect("closed");
+}
+
+/// A forged copy of an app, in a place of its own: what it says of itself under `key`, sealed for that.
+fn forge(sealed: &Path, copy: &Path, key: &str, text: &str) {
+    copy_tree(sealed, copy);
+    meta(copy, key, text);
+    let own = Seal::read(copy).expect("a seal").expect("it was sealed").uuid;
+    reseal(copy, if key == "uuid" { text } else { own.as_str() });
+}
+
+#[test]
+fn a_copy_whose_uuid_or_lineage_is_none_is_refused_and_nothing_else_is_touched() {
+    let site = Site::new();
+    site.hub_with("a", &["news-24"]).close().expect("closed");
+    at_rest(&site, "b", &["other-one"]);
+    let outside = site.path("outside");
+    fs::create_dir(&outside).and_then(|()| fs::write(outside.join("mine"), "x")).expect("somebody's");
+    fs::create_dir(site.path("b/outside")).expect("a directory in the data directory");
+    fs::write(site.path("b/outside/mine"), "x").expect("somebody's file");
+    let places =
+        || [tree_digest(&site.path("b/apps")), tree_digest(&site.path("b/outside")), tree_digest(&outside)];
+    let before = places();
+    for key in ["uuid", "lineage"] {
+        for (at, text) in no_uuids(&outside).iter().enumerate() {
+            let copy = site.path(&format!("{key}-{at}"));
+            forge(&site.path("a/apps/news-24"), &copy, key, text);
+            let untouched = tree_digest(&copy);
+            let hub = site.hub("b");
+            for proof in [Proof::Seal, Proof::Word] {
+                let what = format!("{key} {text:?}, {proof:?}");
+                let error = hub.adopt(&copy, &Adoption { tenant: None, proof }).expect_err(&what);
+                assert_eq!(error.kind(), Kind::Failed, "{what}: {error}");
+                assert!(error.to_string().contains("uuid"), "{what}: {error}");
+                assert!(
+                    !error.to_string().contains(['\n', '\0']) && error.to_string().len() < 1000,
+                    "{what}"
+                );
+                assert!(!error.way_out().is_empty(), "{what}");
+            }
+            hub.close().expect("closed");
+            assert_eq!(tree_changes(&untouched, &tree_digest(&copy)), [""; 0], "{key} {text:?}");
+            for (before, after) in before.iter().zip(&places()) {
+                assert_eq!(tree_changes(before, after), [""; 0], "{key} {text:?}");
+            }
+        }
+    }
+    let hub = site.hub("b");
+    assert_eq!(streams_of(&hub, "other-one").expect("a read"), 1);
+    hub.close().expect("closed");
+}
+
+#[test]
+fn a_directory_among_the_apps_whose_uuid_or_lineage_is_none_stays_where_it_lies() {
+    let site = Site::new();
+    site.hub_with("a", &["news-24"]).close().expect("closed");
+    at_rest(&site, "b", &["other-one"]);
+    let mut config = site.config("b");
+    config.appearing = Appearing::AdoptSealed;
+    let place = site.path("b/apps/news-24");
+    for key in ["uuid", "lineage"] {
+        for text in no_uuids(&site.path("outside")) {
+            forge(&site.path("a/apps/news-24"), &place, key, &text);
+            let before = tree_digest(&site.path("b/apps"));
+            let hub = Hub::open(&config, &Silent).expect("a hub");
+            // It is looked at on a thread of its own, and it is asked for by name too.
+            let error = hub.adopt(&place, &Adoption::default()).expect_err(&text);
+            assert!(error.to_string().contains("uuid"), "{key} {text:?}: {error}");
+            hub.close().expect("closed");
+            let hub = site.hub("b");
+            assert!(hub.registered("news-24").is_err(), "{key} {text:?}");
+            hub.close().expect("closed");
+            assert_eq!(tree_changes(&before, &tree_digest(&site.path("b/apps"))), [""; 0], "{key} {text:?}");
+            fs::remove_dir_all(&place).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn an_app_whose_pointer_is_no_uuid_is_out_of_service_and_goes_to_the_trash_like_any_other() {
+    let site = Site::new();
+    for text in no_uuids(&site.path("outside")) {
+        at_rest(&site, "a", &["news-24", "other-one"]);
+        let pointer = format!("CAST(x'{}' AS TEXT)", hex(text.as_bytes()));
+        sql(
+            &site.path("a/streamhub.db"),
+            &format!("UPDATE apps SET uuid = {pointer} WHERE name = 'news-24'"),
+        );
+        let neighbour = tree_digest(&site.path("a/apps/other-one"));
+        let hub = site.hub("a");
+        let error = hub.app(&id("news-24")).map(drop).expect_err("nothing is pointed at");
+        assert!(error.to_string().contains("uuid"), "{text:?}: {error}");
+        hub.delete(&id("news-24")).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        hub.close().expect("closed");
+        assert_eq!(
+            tree_changes(&neighbour, &tree_digest(&site.path("a/apps/other-one"))),
+            [""; 0],
+            "{text:?}"
+        );
+        let trash = fs::read_dir(site.path("a/apps/.trash")).expect("a trash");
+        let kept: Vec<_> = trash.map(|entry| entry.expect("an entry").file_name()).collect();
+        assert!(
+            matches!(&kept[..], [dir] if dir.to_string_lossy().starts_with("news-24-without-uuid-")),
+            "{kept:?}"
+        );
+        fs::remove_dir_all(site.path("a")).expect("removed");
+    }
 }
 
 #[test]

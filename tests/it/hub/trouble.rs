@@ -1,17 +1,19 @@
 //! Trouble while apps serve: the right error for exactly the callers concerned, and the others never notice.
 
 use std::fs;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use streamhub::{AppState, Hub, HubError, Kind, LiveError, StoreError};
+use streamhub::progress::Silent;
+use streamhub::{AppState, Hub, HubError, Kind, LiveError, LiveStreams, StoreError, streams};
+use streamhub_split::Older;
 use streamhub_tests::disk::Disk;
-use streamhub_tests::files::{tree_changes, tree_digest};
+use streamhub_tests::files::{copy_tree, tree_changes, tree_digest};
 use streamhub_tests::live::program;
 use streamhub_tests::process;
-use streamhub_tests::skip::need;
+use streamhub_tests::skip::{need, workspace};
 
 use super::{Site, created, id, start, streams_of};
 use crate::split::sql;
@@ -36,9 +38,7 @@ fn d4_a_missing_directory_is_an_error_and_no_empty_database() {
         for error in [
             hub.app(&id("news-24")).map(drop).expect_err("it is not there"),
             hub.seal(&id("news-24")).map(drop).expect_err("it is not there"),
-            hub.optimize(&id("news-24"), &streamhub::progress::Silent)
-                .map(drop)
-                .expect_err("it is not there"),
+            hub.optimize(&id("news-24"), &Silent).map(drop).expect_err("it is not there"),
             hub.rename(&id("news-24"), &id("renamed")).map(drop).expect_err("it is not there"),
         ] {
             assert!(!error.way_out().is_empty(), "{error}");
@@ -88,7 +88,7 @@ fn d12_secrets_that_cannot_be_read_are_an_error_and_stay() {
         assert_eq!(fs::read_to_string(&path).expect("still there"), broken);
     }
     hub.close().expect("closed");
-    let error = Hub::open(&site.config("a"), &streamhub::progress::Silent).map(drop).expect_err("unreadable");
+    let error = Hub::open(&site.config("a"), &Silent).map(drop).expect_err("unreadable");
     assert_eq!(error.kind(), Kind::Configuration);
     assert_eq!(fs::read_to_string(&path).expect("still there"), "{\"FIRST\": 1}");
 }
@@ -156,7 +156,7 @@ fn a_write_that_does_not_come_back_holds_up_its_own_app_only() {
     let mut config = site.config("a");
     (config.limits.wait, config.limits.stuck_after) =
         (Duration::from_millis(200), Duration::from_millis(100));
-    let hub = Hub::open(&config, &streamhub::progress::Silent).expect("a hub");
+    let hub = Hub::open(&config, &Silent).expect("a hub");
     for app in ["news-24", "other-one"] {
         created(&hub, app);
         start(&hub, app, app).expect("a stream");
@@ -198,6 +198,8 @@ fn a_corrupt_app_is_out_of_service_among_others_that_serve() {
     let rows = "INSERT INTO vods (app_id, name, metatags_json) \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
                 SELECT 1, 'v' || i, '\"' || hex(zeroblob(500)) || '\"' FROM n";
+    // So that the next start has nothing to end, and to write.
+    hub.app(&id("news-24")).and_then(|app| app.end_stream("news-24")).expect("ended");
     hub.close().expect("closed");
     sql(&path, rows);
     let mut bytes = fs::read(&path).expect("read");
@@ -217,7 +219,22 @@ fn a_corrupt_app_is_out_of_service_among_others_that_serve() {
     });
     let error = damaged.expect_err("it is damaged").to_string();
     assert!(error.contains("malformed") || error.contains("damaged"), "{error}");
-    serves(&hub, "other-one");
+    for _ in 0..2 {
+        let error = start(&hub, "news-24", "late").expect_err("it is set aside");
+        assert!(
+            matches!(error, HubError::OutOfService { .. }) && error.kind() == Kind::Unavailable,
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("app.db: it is damaged: "), "{error}");
+        let state = hub.app_state(&id("news-24"));
+        assert!(
+            matches!(&state, AppState::Quarantined { reason, .. } if reason.contains("app.db: it is damaged: ")),
+            "{state:?}"
+        );
+        serves(&hub, "other-one");
+    }
+    assert_eq!(hub.cache_stats().quarantined, 1);
+    assert!(fs::read(&path).expect("read") == bytes, "nothing is written to it any more");
     // Damaged or not, it can be deleted, and what is left of it is kept.
     hub.delete(&id("news-24")).expect("deleted");
     let kept = fs::read_dir(site.path("a/apps/.trash")).expect("trash").next().expect("one").expect("one");
@@ -227,11 +244,29 @@ fn a_corrupt_app_is_out_of_service_among_others_that_serve() {
 }
 
 #[test]
+fn a_lock_that_another_program_holds_is_named_and_waited_out() {
+    let site = Site::new();
+    let hub = site.hub_with("a", &["news-24", "other-one"]);
+    let path = site.path("a/apps/news-24/app.db");
+    // To SQLite another connection is another program.
+    let other = rusqlite::Connection::open(&path).expect("another connection");
+    other.execute_batch("BEGIN IMMEDIATE").expect("its lock");
+    let error = start(&hub, "news-24", "late").expect_err("it is locked");
+    assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+    let words = error.to_string();
+    assert!(words.contains(&*path.to_string_lossy()) && words.contains("another program"), "{words}");
+    serves(&hub, "other-one");
+    drop(other);
+    serves(&hub, "news-24");
+    hub.close().expect("closed");
+}
+
+#[test]
 fn on_a_disk_that_is_full_writes_fail_reads_go_on_and_then_all_is_well() {
     let Some(disk) = need("hub::trouble::full_disk", Disk::make(16)) else { return };
     let mut config = Site::new().config("unused");
     config.data_dir = disk.path().join("data");
-    let hub = Hub::open(&config, &streamhub::progress::Silent).expect("a hub");
+    let hub = Hub::open(&config, &Silent).expect("a hub");
     for app in ["news-24", "other-one"] {
         created(&hub, app);
         start(&hub, app, app).expect("a stream");
@@ -256,7 +291,7 @@ fn on_a_disk_that_is_full_writes_fail_reads_go_on_and_then_all_is_well() {
     serves(&hub, "news-24");
     serves(&hub, "other-one");
     hub.close().expect("closed");
-    let hub = Hub::open(&config, &streamhub::progress::Silent).expect("a hub");
+    let hub = Hub::open(&config, &Silent).expect("a hub");
     if hub.registered("made-one").is_err() {
         created(&hub, "made-one");
     }
@@ -276,10 +311,34 @@ fn when_no_file_can_be_opened_any_more_open_apps_serve_and_then_all_do() {
     };
     told("make");
     let told = told("starve");
-    assert!(told[0].contains("Too many open files"), "{told:?}");
+    assert!(told[0].contains("then Unavailable: ") && told[0].contains("Too many open files"), "{told:?}");
     assert_eq!(told[1..], ["all that are open are read", "serves"]);
     // What was refused meanwhile was left as it was.
     let before = tree_digest(&dir.join("apps"));
     site.hub("a").close().expect("closed");
     assert_eq!(tree_changes(&before, &tree_digest(&dir.join("apps"))), [""; 0]);
+}
+
+#[test]
+fn streams_that_an_older_system_left_as_live_end_unless_they_go_on() {
+    for (policy, live) in [(LiveStreams::Keep, 10), (LiveStreams::End, 0)] {
+        let site = Site::new();
+        copy_tree(&workspace().join("data-example"), &site.path("a"));
+        let mut config = site.config("a");
+        config.legacy = Some(Arc::new(Older::default()));
+        config.live_streams = policy;
+        // The take-over keeps the rows as they are, and so does a start that uses no app.
+        Hub::open(&config, &Silent).expect("taken over").close().expect("closed");
+        let hub = Hub::open(&config, &Silent).expect("a hub");
+        let app = hub.app(&id("news-24")).expect("an app");
+        start(&hub, "news-24", "mine").expect("a stream of this process");
+        let count = || app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?)).expect("a read");
+        let began = Instant::now();
+        while count() != live + 1 && began.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(count(), live + 1, "{policy:?}");
+        drop(app);
+        hub.close().expect("closed");
+    }
 }

@@ -52,7 +52,8 @@ fn write_pair(hub: &Hub, number: i64) -> Result<(), HubError> {
     hub.app(&id())?.write(move |tx| {
         let row = |half: &str| NewVod {
             metatags_json: Some(format!("\"{}\"", "x".repeat(3000))),
-            ..NewVod::named(1, format!("{number}-{half}"))
+            app_id: 1,
+            ..NewVod::named(format!("{number}-{half}"))
         };
         vods::create(tx, &row("a"))?;
         // The newest of the other kind is changed in the same transaction, wherever it lies.
@@ -154,7 +155,8 @@ fn carry(from: &Hub, to: &Hub, by: &Path) -> Result<()> {
         return Err("cp failed".into());
     }
     to.adopt(by, &Adoption::default())?;
-    Ok(from.delete(&id())?)
+    from.delete(&id())?;
+    Ok(())
 }
 
 fn back_and_forth(dir: &Path) -> Result<()> {

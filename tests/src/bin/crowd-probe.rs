@@ -6,7 +6,8 @@
 //! `crowd-probe storm DIR APPS SECONDS SEED` has many threads read, write and take apps for themselves at random, and
 //! then looks whether everything that was acknowledged is there, and in the right app.
 //!
-//! The last three may open 256 files. Each says what it counted.
+//! The last three may open 256 files. Each says what it counted, and fails where the budget was exceeded at any time, or
+//! more files were open than follow from it.
 
 #![allow(clippy::print_stdout, reason = "this program tells what it counted")]
 #![allow(clippy::disallowed_methods, reason = "the open files of this process are what is counted")]
@@ -64,21 +65,70 @@ fn make(dir: &Path, apps: u64) -> Result<()> {
     Ok(hub.close()?)
 }
 
+/// The numbers of files that this process was given, which say nothing about how many it opens.
+struct Inherited(Vec<usize>);
+
+impl Inherited {
+    fn new() -> Self {
+        Self(numbers().collect())
+    }
+
+    /// How many files were open when the highest of them was opened: the kernel gives each the lowest number that is
+    /// free. To count them takes so long that some would be counted that were never open at the same time.
+    fn and_opened(&self) -> usize {
+        numbers().filter(|number| !self.0.contains(number)).max().map_or(0, |highest| highest + 1)
+    }
+}
+
+fn numbers() -> impl Iterator<Item = usize> {
+    let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    files.filter_map(|file| file.file_name().to_str()?.parse().ok())
+}
+
+/// Refuses a cache that has given out more than there is.
+fn within_budget(hub: &Hub) -> Result<()> {
+    let stats = hub.cache_stats();
+    let fits = stats.used.connections <= stats.budget.connections
+        && stats.used.descriptors <= stats.budget.descriptors;
+    if fits { Ok(()) } else { Err(format!("over budget: {stats:?}").into()) }
+}
+
+/// Refuses more open files than follow from the budget: those of apps, those that were open before any app was, the
+/// control database's readers, whoever has an app alone, which is outside of the budget, and one for each thread, which
+/// reads a seal or syncs a directory.
+fn follows_from_the_budget(
+    hub: &Hub,
+    files: usize,
+    before: usize,
+    alone: usize,
+    threads: usize,
+) -> Result<()> {
+    let apps = hub.cache_stats().budget.descriptors;
+    let control = 4 * Cost::FURTHER.descriptors;
+    let most = apps + before + control + alone * Cost::FIRST.descriptors + threads;
+    println!(
+        "{files} files open at the most, {most} may be: {apps} of apps, {before} before any was open, {alone} times alone"
+    );
+    if files <= most { Ok(()) } else { Err("more files were open than follow from the budget".into()) }
+}
+
 fn entries(of: &str) -> usize {
     std::fs::read_dir(of).map_or(0, Iterator::count)
 }
 
 fn open_each(dir: &Path, apps: u64) -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;
+    let files = Inherited::new();
     let hub = open(dir)?;
+    let before = files.and_opened();
     let (mut read, mut most) = (0, 0);
     for number in 0..apps {
         read += usize::from(hub.app(&id(number)).and_then(|app| count(&app, number)).is_ok());
-        most = most.max(entries("/proc/self/fd"));
+        within_budget(&hub)?;
+        most = most.max(files.and_opened());
     }
     println!("{read} of {apps} apps read");
-    let limit = Cost::of_process().descriptors;
-    println!("{most} files open at the most, {limit} of them for apps");
+    follows_from_the_budget(&hub, most, before, 0, 1)?;
     Ok(hub.close()?)
 }
 
@@ -92,7 +142,7 @@ fn starve(dir: &Path, apps: u64) -> Result<()> {
             Err(error) => break error,
         }
     };
-    println!("{} open, then: {refused}", open.len());
+    println!("{} open, then {:?}: {refused}", open.len(), refused.kind());
     for (number, app) in (0..).zip(&open) {
         count(app, number)?;
     }
@@ -128,19 +178,24 @@ struct Books {
     unknown: Vec<AtomicU64>,
     done: [AtomicUsize; 3],
     busy: AtomicUsize,
+    /// How many have an app alone, and how many had at the most.
+    alone: [AtomicUsize; 2],
     stop: AtomicBool,
 }
 
 fn storm(dir: &Path, apps: u64, seconds: u64, seed: u64) -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;
     let before = (entries("/proc/self/fd"), entries("/proc/self/task"));
+    let inherited = Inherited::new();
     let hub = open(dir)?;
+    let before_apps = inherited.and_opened();
     let numbers = || (0..apps).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     let books = Arc::new(Books {
         acknowledged: numbers(),
         unknown: numbers(),
         done: Default::default(),
         busy: AtomicUsize::new(0),
+        alone: Default::default(),
         stop: AtomicBool::new(false),
     });
     let had: Vec<u64> =
@@ -154,7 +209,8 @@ fn storm(dir: &Path, apps: u64, seconds: u64, seed: u64) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut files, mut tasks) = (0, 0);
     while Instant::now() < end && !threads.iter().any(thread::JoinHandle::is_finished) {
-        files = files.max(entries("/proc/self/fd"));
+        files = files.max(inherited.and_opened());
+        within_budget(&hub)?;
         tasks = tasks.max(entries("/proc/self/task"));
         thread::sleep(Duration::from_millis(1));
     }
@@ -183,7 +239,8 @@ fn storm(dir: &Path, apps: u64, seconds: u64, seed: u64) -> Result<()> {
         return Err("acknowledged writes are lost, or others are there".into());
     }
     let stats = hub.cache_stats();
-    println!("{files} files open at the most, {} of them for apps", Cost::of_process().descriptors);
+    let alone = books.alone[1].load(Ordering::Relaxed);
+    follows_from_the_budget(&hub, files, before_apps, alone, usize::try_from(THREADS)?)?;
     println!("{tasks} threads at the most, {THREADS} of them here");
     println!("{} opened, {} evicted", stats.opens, stats.evictions);
     hub.close()?;
@@ -209,7 +266,13 @@ fn work(hub: &Hub, books: &Books, apps: u64, seed: u64) -> Result<(), String> {
         // Few are asked for often, most seldom.
         let number = draw % apps.min([5, 60, apps][usize::try_from(draw % 3).unwrap_or(0)]);
         let (which, result) = match kind {
-            0 => (2, alone(hub, number, draw)),
+            0 => {
+                let now = books.alone[0].fetch_add(1, Ordering::Relaxed) + 1;
+                books.alone[1].fetch_max(now, Ordering::Relaxed);
+                let result = alone(hub, number, draw);
+                books.alone[0].fetch_sub(1, Ordering::Relaxed);
+                (2, result)
+            }
             1..30 => (1, write(hub, books, number)),
             _ => (0, hub.app(&id(number)).and_then(|app| count(&app, number)).map(drop)),
         };
@@ -229,7 +292,7 @@ fn write(hub: &Hub, books: &Books, number: u64) -> Result<(), HubError> {
     let at = usize::try_from(number).unwrap_or(0);
     let written = hub.app(&id(number)).and_then(|app| {
         app.write(move |tx| {
-            let row = NewVod { room: Some(id(number).to_string()), ..NewVod::named(1, "x") };
+            let row = NewVod { app_id: 1, room: Some(id(number).to_string()), ..NewVod::named("x") };
             vods::create(tx, &row)?;
             Ok::<_, HubError>(())
         })

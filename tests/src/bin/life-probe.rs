@@ -1,8 +1,9 @@
 //! The steps of an app's life as a program of its own, for whoever breaks them off.
 //!
 //! `life-probe make HOME` makes a data directory and the directory of an app from elsewhere.
-//! `life-probe VERB HOME` opens it, takes one step (`create`, `delete`, `undelete`, `rename`, `adopt`, `seal`, `config`,
-//! `secret` or `stream`), says `+` where that was acknowledged and `- WHY` where not, and closes it.
+//! `life-probe VERB HOME` opens it, takes one step (`create`, `delete`, `undelete`, `rename`, `adopt`, `appeared`, `seal`,
+//! `config`, `secret` or `stream`), says `+` where that was acknowledged and `- WHY` where not, and closes it. For
+//! `appeared` the app from elsewhere lies among the others already.
 //! `life-probe state HOME` opens it twice and says each time what there is, without uuids and times.
 
 #![allow(clippy::print_stdout, reason = "this program tells what it did and what there is")]
@@ -86,10 +87,11 @@ fn step(home: &Path, verb: &str) -> Result<()> {
     let work = id("work-one");
     let result = match verb {
         "create" => hub.create(&NewApp::new(id("made-one"), TenantId::platform())).map(drop),
-        "delete" => hub.delete(&work),
+        "delete" => hub.delete(&work).map(drop),
         "undelete" => hub.undelete(&id("gone-one")).map(drop),
         "rename" => hub.rename(&work, &id("other-one")).map(drop),
         "adopt" => hub.adopt(&home.join("source"), &Adoption::default()).map(drop),
+        "appeared" => hub.adopt(hub.data().app(&id("come-one")).dir(), &Adoption::default()).map(drop),
         "seal" => hub.seal(&work).map(drop),
         "config" => hub.patch_app_config(&work, &json!({"x": 2, "features": {"chat": true}})).map(drop),
         "secret" => hub.set_secret("SECOND", "2"),
@@ -183,7 +185,9 @@ fn lines(data: &Path) -> Result<Vec<String>> {
             let known = if name == "apps" { entry.as_str() } else { "" };
             let points = rows(&control, &format!("SELECT uuid FROM apps WHERE name = '{known}'"))?;
             let own = rows(&app.join("app.db"), "SELECT value FROM _streamhub_meta WHERE key = 'uuid'")?;
-            if name == "apps" && points != own {
+            if name == "apps" && points.is_empty() {
+                lines.push("  unregistered".to_owned());
+            } else if name == "apps" && points != own {
                 lines.push(format!("WRONG: the registry does not point at {}", app.display()));
             }
             if let Ok(text) = fs::read_to_string(app.join("config.yaml")) {

@@ -1,7 +1,7 @@
 //! `streamhub serve`: takes the data directory into possession and answers over HTTP.
 //!
 //! The socket is bound first, so that a taken port is known before anything is touched, and answers
-//! while the databases are still being opened.
+//! while the databases are still being opened. That it listens is said once they are open.
 
 use std::net::SocketAddr;
 use std::process;
@@ -13,7 +13,7 @@ use streamhub::apps::Tally;
 use streamhub::report::SplitReport;
 use streamhub::settings::Overrides;
 use streamhub::setup::SetupToken;
-use streamhub::{Hub, HubError};
+use streamhub::{Hub, HubConfig, HubError};
 use streamhub_server::Service;
 use streamhub_split::Older;
 use tokio::net::TcpListener;
@@ -32,7 +32,8 @@ use crate::output;
 /// Answers /health and /ready at once; /ready is 503 until the databases are open. An app that cannot
 /// be taken over is reported and does not keep the others from being served. While no superadmin has a
 /// password, a one-time set-up token is printed on standard error at each start. SIGTERM and SIGINT
-/// end it in good order.
+/// end it in good order. Streams that were live when the server before ended are ended at the start;
+/// where the media server goes on by itself, `STREAMHUB_LIVE_STREAMS=keep` leaves them live.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  streamhub serve --data-dir /srv/media\n  streamhub serve --data-dir /srv/media --listen 0.0.0.0:3020 --log-format json"
@@ -77,7 +78,6 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
     let address = format!("http://{}", listener.local_addr()?);
     let grace = Duration::from_secs(context.settings.shutdown_grace_seconds.value.into());
     let mut stopped = stop_signal()?;
-    announcer.listening(&address);
 
     let service = Service::booting();
     let asked_to_stop = {
@@ -109,6 +109,7 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
         announcer.setup_token(token);
     }
     service.ready(hub.clone());
+    announcer.listening(&address);
     announcer.ready(&tally);
     if json {
         let started = Started { address, created: hub.created(), take_over: hub.split() };
@@ -122,7 +123,12 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
 }
 
 fn open(context: &Context) -> Result<Opened, HubError> {
-    let hub = Hub::open(&context.boot_config(Arc::new(Older::default())), &context.progress())?;
+    let config = HubConfig {
+        upkeep: true,
+        live_streams: context.settings.live_streams.value,
+        ..context.boot_config(Arc::new(Older::default()))
+    };
+    let hub = Hub::open(&config, &context.progress())?;
     // Before the first write, so that a damaged registry is left as it was.
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;

@@ -1,5 +1,7 @@
 //! `streamhub token`: what programs show instead of a password.
 
+use std::collections::HashMap;
+
 use clap::Subcommand;
 use serde::Serialize;
 use streamhub::TenantId;
@@ -42,6 +44,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  streamhub token revoke 3 --data-dir /srv/media")]
     Revoke {
         /// The token's number, as `streamhub token list` shows it
+        #[arg(value_parser = number)]
         id: i64,
     },
 }
@@ -76,18 +79,28 @@ struct Revoked {
     revoked: bool,
 }
 
-impl Row for ApiToken {
+/// A token and the name of the app that it reaches alone, which is for people.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    token: ApiToken,
+    #[serde(skip)]
+    app: Option<String>,
+}
+
+impl Row for Listed {
     const THINGS: &'static str = "tokens";
     const COLUMNS: &'static [&'static str] = &["ID", "NAME", "TENANT", "SCOPE", "LAST USED", "REVOKED"];
 
     fn cells(&self) -> Vec<String> {
+        let Self { token, app } = self;
         vec![
-            self.id.to_string(),
-            self.name.clone(),
-            or_dash(self.tenant_id.as_ref().map(TenantId::as_str)),
-            self.app_id.map_or_else(|| self.scope.to_string(), |app| format!("{} {app}", self.scope)),
-            or_dash(self.last_used_at.as_deref()),
-            if self.revoked { "yes" } else { "no" }.to_owned(),
+            token.id.to_string(),
+            token.name.clone(),
+            or_dash(token.tenant_id.as_ref().map(TenantId::as_str)),
+            app.as_ref().map_or_else(|| token.scope.to_string(), |app| format!("{} {app}", token.scope)),
+            or_dash(token.last_used_at.as_deref()),
+            if token.revoked { "yes" } else { "no" }.to_owned(),
         ]
     }
 }
@@ -98,10 +111,15 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
         Command::List { tenant } => {
             let look = context.look()?;
             let registry = look.registry()?;
-            let list = List::of(match tenant {
+            let tokens = match tenant {
                 Some(tenant) => registry.tokens_of(&TenantId::from_registry(tenant))?,
                 None => registry.tokens()?,
-            });
+            };
+            let apps: HashMap<i64, String> = look.apps()?.into_iter().map(|app| (app.id, app.name)).collect();
+            // One whose app is in the trash shows its number.
+            let name = |app: i64| apps.get(&app).cloned().unwrap_or_else(|| app.to_string());
+            let listed = |token: ApiToken| Listed { app: token.app_id.map(name), token };
+            let list = List::of(tokens.into_iter().map(listed).collect());
             output::result(context.json, &list, &list)?;
             Ok(Code::Done)
         }
@@ -132,6 +150,10 @@ fn create(context: &Context, args: CreateArgs) -> anyhow::Result<Code> {
         output::say(&format_args!("token {id} is made; it is shown this once"));
         output::result(context.json, &Created { id, token: token.reveal() }, &token.reveal())
     })
+}
+
+fn number(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "a token is named by its number; `streamhub token list` shows it")
 }
 
 /// Checks one address or network, so that a wrong one is told with its option.

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 use streamhub::email::Email;
+use streamhub::report::counted;
 use streamhub::settings::Overrides;
 use streamhub::users::{NewUser, User, UserStatus};
 
@@ -155,8 +156,9 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             context.with_hub(Missing::Refused, |hub| {
                 let (user, sessions_ended) = hub.reset_password(&email, &hash)?;
                 output::say(&format_args!(
-                    "{} has a new password; {sessions_ended} sessions were ended",
-                    user.email.as_deref().unwrap_or(&email)
+                    "{} has a new password; {} ended",
+                    user.email.as_deref().unwrap_or(&email),
+                    counted(sessions_ended, "session")
                 ));
                 let people = shown.clone().unwrap_or_default();
                 let done = Reset { id: user.id, email: user.email, sessions_ended, password: shown };

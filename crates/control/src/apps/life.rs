@@ -12,10 +12,13 @@
 //! A start that finds an app `deleting` takes it to the trash, whichever way it was going: an undelete
 //! that was not answered has not happened.
 
-use rusqlite::{Connection, OptionalExtension, Result, named_params};
-use streamhub_engine::{AppId, time};
+use std::time::Duration;
 
-use super::{App, AppState, by_id, by_name, by_uuid, count_of};
+use rusqlite::{Connection, OptionalExtension, Result, named_params};
+use serde::Serialize;
+use streamhub_engine::{AppId, Uuid, time};
+
+use super::{App, AppState, TrashName, by_id, by_name, by_uuid, count_of};
 use crate::quotas::{self, Metric, QuotaExceeded};
 use crate::{TenantId, tenants};
 
@@ -31,7 +34,7 @@ pub struct NewApp {
     /// Prefix of its room names.
     pub room_prefix: Option<String>,
     /// The uuid that its database carries.
-    pub uuid: String,
+    pub uuid: Uuid,
 }
 
 /// What people may change of an app, as a whole.
@@ -45,7 +48,26 @@ pub struct Details {
     pub settings_json: Option<String>,
 }
 
-/// An app in the trash, or on its way back from there.
+/// An app in the trash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The registry's number.
+    pub id: i64,
+    /// The name that it had, which another app may have meanwhile.
+    pub name: String,
+    /// Whose it is; `platform` where an older registry did not say.
+    pub tenant_id: String,
+    /// The name of its directory in the trash.
+    #[serde(skip)]
+    pub trash_name: TrashName,
+    /// When it went there.
+    pub deleted_at: String,
+    /// Until when it is kept; none where that is beyond the calendar.
+    pub purged_after: Option<String>,
+}
+
+/// Where in the trash an app is, or was before its way back began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trashed {
     /// The registry's number.
@@ -53,7 +75,7 @@ pub struct Trashed {
     /// The name that it had.
     pub name: String,
     /// The name of its directory in the trash.
-    pub trash_name: String,
+    pub trash_name: TrashName,
     /// When it went there.
     pub deleted_at: String,
 }
@@ -71,7 +93,7 @@ pub enum Refused {
     #[error("an app with the uuid {uuid} is registered already")]
     UuidTaken {
         /// The uuid.
-        uuid: String,
+        uuid: Uuid,
     },
     /// There is no such tenant.
     #[error(transparent)]
@@ -143,9 +165,9 @@ pub fn activate(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
 
 /// Removes the row of an app that was never in service. A deleted app whose uuid it had gets that back.
 pub fn abort_creating(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
-    let uuid = by_id(db, id)?.and_then(|app| app.uuid);
+    let uuid = by_id(db, id)?.and_then(|app| app.uuid());
     let removed = remove(db, id, AppState::Creating)?;
-    if let (Ok(()), Some(uuid)) = (&removed, uuid) {
+    if let (Ok(()), Some(Ok(uuid))) = (&removed, uuid) {
         give_back(db, &uuid)?;
     }
     Ok(removed)
@@ -163,7 +185,7 @@ pub fn set_aside(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
 
 /// Gives a uuid that was set aside back to the app that was deleted last of those that had it, unless
 /// another app has it.
-pub fn give_back(db: &Connection, uuid: &str) -> Result<()> {
+pub fn give_back(db: &Connection, uuid: &Uuid) -> Result<()> {
     db.execute(
         "UPDATE apps SET uuid = :uuid WHERE NOT EXISTS (SELECT 1 FROM apps WHERE uuid = :uuid) AND id = \
          (SELECT max(id) FROM apps WHERE state = 'deleted' AND uuid = :uuid || '~' || id)",
@@ -178,7 +200,7 @@ pub fn mark_deleting(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
 }
 
 /// Frees the name of an app whose directory is in the trash under `trash_name`.
-pub fn mark_deleted(db: &Connection, id: i64, trash_name: &str) -> Result<Result<(), Refused>> {
+pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<Result<(), Refused>> {
     let stepped = step(db, id, AppState::Deleting, AppState::Deleted)?;
     if stepped.is_ok() {
         db.execute(
@@ -240,13 +262,23 @@ pub fn forget(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
     remove(db, id, AppState::Deleted)
 }
 
-/// The deleted apps, those that were deleted first before others.
-pub fn deleted(db: &Connection) -> Result<Vec<Trashed>> {
+/// The deleted apps, those that were deleted first before others, and until when each is kept.
+pub fn deleted(db: &Connection, keep: Duration) -> Result<Vec<Deleted>> {
     db.prepare(
-        "SELECT app_id, trash.name, trash_name, deleted_at FROM _streamhub_trash AS trash \
+        "SELECT app_id, trash.name, coalesce(apps.tenant_id, 'platform'), trash_name, deleted_at, \
+         strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, :keep) FROM _streamhub_trash AS trash \
          JOIN apps ON apps.id = trash.app_id WHERE apps.state = 'deleted' ORDER BY deleted_at, app_id",
     )?
-    .query_map([], read_trashed)?
+    .query_map(named_params! { ":keep": format!("+{:.3} seconds", keep.as_secs_f64()) }, |row| {
+        Ok(Deleted {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            tenant_id: row.get(2)?,
+            trash_name: row.get(3)?,
+            deleted_at: row.get(4)?,
+            purged_after: row.get(5)?,
+        })
+    })?
     .collect()
 }
 
@@ -255,7 +287,10 @@ pub fn trashed(db: &Connection, id: i64) -> Result<Option<Trashed>> {
     db.query_row(
         "SELECT app_id, name, trash_name, deleted_at FROM _streamhub_trash WHERE app_id = :id",
         named_params! { ":id": id },
-        read_trashed,
+        |row| {
+            let (app_id, name) = (row.get(0)?, row.get(1)?);
+            Ok(Trashed { app_id, name, trash_name: row.get(2)?, deleted_at: row.get(3)? })
+        },
     )
     .optional()
 }
@@ -332,8 +367,4 @@ fn done_or_why(db: &Connection, id: i64, changed: usize) -> Result<Result<(), Re
         Some(app) => Err(Refused::State { id, state: app.state }),
         None => Err(Refused::Unknown { app: id.to_string() }),
     })
-}
-
-fn read_trashed(row: &rusqlite::Row<'_>) -> Result<Trashed> {
-    Ok(Trashed { app_id: row.get(0)?, name: row.get(1)?, trash_name: row.get(2)?, deleted_at: row.get(3)? })
 }

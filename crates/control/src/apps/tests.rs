@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
+use std::time::Duration;
 
 use streamhub_engine::{AppId, Database};
 
@@ -21,7 +22,7 @@ fn names(apps: Vec<App>) -> Vec<String> {
 
 fn delete(db: &Connection, id: i64, trash_name: &str) {
     mark_deleting(db, id).unwrap().unwrap();
-    mark_deleted(db, id, trash_name).unwrap().unwrap();
+    mark_deleted(db, id, &trash_name.parse().unwrap()).unwrap().unwrap();
 }
 
 fn unlimited(db: &Connection, tenant: &TenantId) {
@@ -41,8 +42,9 @@ fn an_app_is_registered_as_it_was_asked_for() {
     let id = insert_creating(&db, &new).unwrap().unwrap();
     let created = by_name(&db, "one").unwrap().unwrap();
     assert_eq!((created.id, created.state, &*created.tenant_id), (id, AppState::Creating, "acme"));
+    let uuid = created.uuid();
     assert_eq!((created.display_name, created.livekit_room_prefix), (new.display_name, new.room_prefix));
-    assert_eq!((created.uuid.as_ref(), created.split_state), (Some(&new.uuid), None));
+    assert_eq!((uuid, created.split_state), (Some(Ok(new.uuid.clone())), None));
     assert_eq!(by_uuid(&db, &new.uuid).unwrap().map(|app| app.id), Some(id));
     activate(&db, id).unwrap().unwrap();
     assert_eq!(state(&db, id), AppState::Active);
@@ -101,7 +103,11 @@ fn every_step_starts_from_one_state_only() {
         (activate, AppState::Creating, Some(AppState::Active)),
         (abort_creating, AppState::Creating, None),
         (mark_deleting, AppState::Active, Some(AppState::Deleting)),
-        (|db, id| mark_deleted(db, id, "trash"), AppState::Deleting, Some(AppState::Deleted)),
+        (
+            |db, id| mark_deleted(db, id, &"trash".parse().unwrap()),
+            AppState::Deleting,
+            Some(AppState::Deleted),
+        ),
         (finish_undelete, AppState::Deleting, Some(AppState::Active)),
         (forget, AppState::Deleted, None),
     ];
@@ -131,7 +137,7 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
     let db = database();
     let acme = tenant(&db, "acme");
     let first = app(&db, "one", &acme);
-    let uuid = by_id(&db, first).unwrap().unwrap().uuid.unwrap();
+    let uuid = by_id(&db, first).unwrap().unwrap().uuid().unwrap().unwrap();
     delete(&db, first, "one-first");
     let second = app(&db, "one", &acme);
     assert_ne!(first, second);
@@ -147,15 +153,15 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
     .unwrap();
     let coming = begin_undelete(&db, &app_id("one")).unwrap().unwrap();
     assert_eq!((coming.id, &*coming.name, coming.state), (first, "one", AppState::Deleting));
-    assert_eq!(coming.uuid, Some(uuid));
-    assert_eq!(trashed(&db, first).unwrap().unwrap().trash_name, "one-first");
+    assert_eq!(coming.uuid(), Some(Ok(uuid)));
+    assert_eq!(trashed(&db, first).unwrap().unwrap().trash_name.to_string(), "one-first");
     assert_eq!(names(unfinished(&db).unwrap()), ["one"]);
     finish_undelete(&db, first).unwrap().unwrap();
     assert_eq!(by_name(&db, "one").unwrap().map(|app| app.id), Some(first));
     assert_eq!(trashed(&db, first).unwrap(), None);
 
     forget(&db, second).unwrap().unwrap();
-    assert_eq!(deleted(&db).unwrap(), []);
+    assert_eq!(deleted(&db, Duration::ZERO).unwrap(), []);
     let unknown = begin_undelete(&db, &app_id("two")).unwrap().unwrap_err();
     assert_eq!(unknown, Refused::Unknown { app: "two".to_owned() });
 }
@@ -166,16 +172,39 @@ fn an_undelete_that_stopped_half_way_can_be_taken_back() {
     let id = app(&db, "one", &TenantId::platform());
     delete(&db, id, "one-first");
     begin_undelete(&db, &app_id("one")).unwrap().unwrap();
-    mark_deleted(&db, id, "one-again").unwrap().unwrap();
-    let trash = deleted(&db).unwrap();
-    let shown: Vec<_> = trash.iter().map(|app| (app.app_id, &*app.name, &*app.trash_name)).collect();
-    assert_eq!(shown, [(id, "one", "one-again")]);
+    mark_deleted(&db, id, &"one-again".parse().unwrap()).unwrap().unwrap();
+    let trash = deleted(&db, Duration::ZERO).unwrap();
+    let shown: Vec<_> = trash.iter().map(|app| (app.id, &*app.name, app.trash_name.to_string())).collect();
+    assert_eq!(shown, [(id, "one", "one-again".to_owned())]);
     assert_eq!(by_name(&db, "one").unwrap(), None);
     begin_undelete(&db, &app_id("one")).unwrap().unwrap();
     finish_undelete(&db, id).unwrap().unwrap();
     // The next life ends like any other.
     delete(&db, id, "one-third");
-    assert_eq!(trashed(&db, id).unwrap().unwrap().trash_name, "one-third");
+    assert_eq!(trashed(&db, id).unwrap().unwrap().trash_name.to_string(), "one-third");
+}
+
+#[test]
+fn the_trash_says_until_when_it_keeps_an_app() {
+    let db = database();
+    let id = app_without_tenant(&db, "older");
+    db.execute("UPDATE apps SET state = 'active' WHERE id = ?1", [id]).unwrap();
+    delete(&db, id, "older-1");
+    let kept_until = |at: &str, keep: Duration| {
+        db.execute("UPDATE _streamhub_trash SET deleted_at = ?1", [at]).unwrap();
+        let [shown] = deleted(&db, keep).unwrap().try_into().unwrap();
+        assert_eq!((&*shown.name, &*shown.tenant_id, &*shown.deleted_at), ("older", "platform", at));
+        shown.purged_after
+    };
+    for (at, keep, until) in [
+        ("2026-02-27T23:59:59.500Z", Duration::from_hours(48), Some("2026-03-01T23:59:59.500Z")),
+        ("2026-02-27 23:59:59", Duration::from_millis(1250), Some("2026-02-28T00:00:00.250Z")),
+        ("2026-02-27T23:59:59.500Z", Duration::ZERO, Some("2026-02-27T23:59:59.500Z")),
+        ("2026-02-27T23:59:59.500Z", Duration::MAX, None),
+        ("some time ago", Duration::ZERO, None),
+    ] {
+        assert_eq!(kept_until(at, keep).as_deref(), until, "{at} and {keep:?}");
+    }
 }
 
 #[test]
@@ -183,7 +212,7 @@ fn a_uuid_that_was_set_aside_comes_back_unless_another_app_has_it() {
     let db = database();
     let acme = tenant(&db, "acme");
     let former = app(&db, "one", &acme);
-    let uuid = by_id(&db, former).unwrap().unwrap().uuid.unwrap();
+    let uuid = by_id(&db, former).unwrap().unwrap().uuid().unwrap().unwrap();
     assert!(matches!(set_aside(&db, former).unwrap(), Err(Refused::State { .. })), "it is in service");
     delete(&db, former, "one-first");
     let again = || NewApp { uuid: uuid.clone(), ..new_app("one", &acme) };
@@ -217,7 +246,7 @@ fn a_deleted_app_is_seen_only_by_who_asks_for_it() {
     let row = by_id(&db, one).unwrap().unwrap();
     assert_eq!((&*row.name, row.state), (&*format!("one~{one}"), AppState::Deleted));
     assert!(row.name.parse::<AppId>().is_err());
-    assert_eq!(by_uuid(&db, row.uuid.as_deref().unwrap()).unwrap(), Some(row.clone()));
+    assert_eq!(by_uuid(&db, &row.uuid().unwrap().unwrap()).unwrap(), Some(row.clone()));
 
     for name in ["one", &row.name] {
         assert_eq!(by_name(&db, name).unwrap(), None);
@@ -232,7 +261,7 @@ fn a_deleted_app_is_seen_only_by_who_asks_for_it() {
     assert!(!any_pending(&db).unwrap());
     assert_eq!(unfinished(&db).unwrap(), []);
     // The uuid stays its own: a copy of its directory is not taken for another app.
-    let copy = NewApp { uuid: row.uuid.unwrap(), ..new_app("copy", &TenantId::platform()) };
+    let copy = NewApp { uuid: row.uuid().unwrap().unwrap(), ..new_app("copy", &TenantId::platform()) };
     assert!(matches!(insert_creating(&db, &copy).unwrap(), Err(Refused::UuidTaken { .. })));
 }
 

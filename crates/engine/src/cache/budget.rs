@@ -3,7 +3,8 @@
 //! Both are reserved before anything is opened and given back when it is closed, so that the process
 //! never finds out by running into the kernel's limit.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -44,14 +45,17 @@ impl Cost {
 }
 
 /// A limit on what is open at the same time.
-#[derive(Debug)]
 pub(crate) struct Budget {
     limit: Cost,
     state: Mutex<State>,
     // Something was given back, or a handle became idle.
     freed: Condvar,
     waiting: AtomicUsize,
+    evict_one: OnceLock<EvictOne>,
 }
+
+/// Closes something idle; `false` where nothing is.
+type EvictOne = Box<dyn Fn() -> bool + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -70,7 +74,18 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limit: Cost) -> Arc<Self> {
-        Arc::new(Self { limit, state: Mutex::default(), freed: Condvar::new(), waiting: AtomicUsize::new(0) })
+        let (state, freed, waiting) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+        Arc::new(Self { limit, state, freed, waiting, evict_one: OnceLock::new() })
+    }
+
+    /// Says once how something idle is closed. Without that nothing ever is.
+    pub(crate) fn evict_by(&self, evict_one: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.evict_one.set(Box::new(evict_one));
+    }
+
+    /// Closes something idle to make room; `false` where nothing is. The caller holds no lock.
+    pub(crate) fn make_room(&self) -> bool {
+        self.evict_one.get().is_some_and(|evict_one| evict_one())
     }
 
     pub(crate) fn limit(&self) -> Cost {
@@ -87,33 +102,23 @@ impl Budget {
         taken.then(|| Reservation { budget: Arc::clone(self), cost })
     }
 
-    /// Takes a part of the budget. While there is none, `make_room` is asked to close something idle;
-    /// where nothing is idle, waits until `deadline`.
-    pub(crate) fn reserve(
-        self: &Arc<Self>,
-        cost: Cost,
-        deadline: Instant,
-        make_room: impl Fn() -> bool,
-    ) -> Option<Reservation> {
+    /// Takes a part of the budget. While there is none, something idle is closed; where nothing is idle,
+    /// waits until `deadline`.
+    pub(crate) fn reserve(self: &Arc<Self>, cost: Cost, deadline: Instant) -> Option<Reservation> {
         if let Some(reserved) = self.try_reserve(cost) {
             return Some(reserved);
         }
         // Counted before idle handles are looked for: whoever lets go of one after that sees the count.
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let reserved = self.reserve_or_wait(cost, deadline, make_room);
+        let reserved = self.reserve_or_wait(cost, deadline);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         reserved
     }
 
-    fn reserve_or_wait(
-        self: &Arc<Self>,
-        cost: Cost,
-        deadline: Instant,
-        make_room: impl Fn() -> bool,
-    ) -> Option<Reservation> {
+    fn reserve_or_wait(self: &Arc<Self>, cost: Cost, deadline: Instant) -> Option<Reservation> {
         loop {
             let news = lock(&self.state).news;
-            let evicted = make_room();
+            let evicted = self.make_room();
             if let Some(reserved) = self.try_reserve(cost) {
                 return Some(reserved);
             }
@@ -150,6 +155,15 @@ impl Budget {
             used.descriptors += cost.descriptors;
         }
         room
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("limit", &self.limit)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,9 +231,9 @@ mod tests {
         let budget = Budget::new(TWO);
         let idle = Mutex::new(vec![budget.try_reserve(Cost::FIRST).unwrap()]);
         let _in_use = budget.try_reserve(Cost::FIRST).unwrap();
-        let make_room = || lock(&idle).pop().is_some();
-        let third = budget.reserve(Cost::FIRST, soon(), make_room).unwrap();
-        assert!(budget.reserve(Cost::FIRST, soon(), make_room).is_none());
+        budget.evict_by(move || lock(&idle).pop().is_some());
+        let third = budget.reserve(Cost::FIRST, soon()).unwrap();
+        assert!(budget.reserve(Cost::FIRST, soon()).is_none());
         drop(third);
         assert_eq!(budget.used(), Cost::FIRST);
     }

@@ -64,7 +64,7 @@ impl<O: Opener> Shared<O> {
             if usage.pins == 0 {
                 *state = State::Taken;
                 drop(state);
-                return if self.shut(slot, usage) {
+                return if self.shut(slot, usage, deadline) {
                     Ok(true)
                 } else {
                     Err(Self::busy(&slot.id, Busy::InUse))

@@ -26,6 +26,8 @@ struct Book {
     failing: u32,
     /// Closings of each hundred that fail.
     not_closing: u32,
+    /// Does not close at all.
+    unclosable: Option<AppId>,
 }
 
 #[derive(Clone)]
@@ -43,6 +45,8 @@ struct FakeHandle {
 struct HandleState {
     is_closed: bool,
     is_condemned: bool,
+    is_damaged: bool,
+    is_at_work: bool,
     grant: Option<Grant>,
 }
 
@@ -50,6 +54,12 @@ struct HandleState {
 #[error("it does not open")]
 struct No {
     is_lasting: bool,
+}
+
+impl From<crate::Error> for No {
+    fn from(_: crate::Error) -> Self {
+        Self { is_lasting: true }
+    }
 }
 
 impl Opener for Fake {
@@ -72,7 +82,13 @@ impl Opener for Fake {
             return Err(No { is_lasting: thread_rng().gen_bool(0.5) });
         }
         drop(book);
-        let state = HandleState { is_closed: false, is_condemned: false, grant: Some(grant) };
+        let state = HandleState {
+            is_closed: false,
+            is_condemned: false,
+            is_damaged: false,
+            is_at_work: false,
+            grant: Some(grant),
+        };
         Ok(FakeHandle { id: id.clone(), book: Arc::clone(&self.book), state: Mutex::new(state) })
     }
 
@@ -82,16 +98,18 @@ impl Opener for Fake {
 }
 
 impl Handle for FakeHandle {
-    fn close(&self) -> crate::Result<()> {
+    fn close(&self, deadline: Instant) -> crate::Result<()> {
         thread::yield_now();
         let mut book = lock(&self.book);
         let mut state = lock(&self.state);
         assert!(!state.is_closed, "{} is closed twice", self.id);
+        if state.is_at_work && deadline <= Instant::now() {
+            return Err(self.unfit("an operation on it has not ended"));
+        }
         state.is_condemned = true;
-        if thread_rng().gen_ratio(book.not_closing, 100) {
-            let detail = "an operation on it does not end".to_owned();
-            let path = std::path::Path::new(self.id.as_str());
-            return Err(crate::Error::unfit(path, crate::Unfit::Mismatch { detail }));
+        let never = book.unclosable.as_ref() == Some(&self.id);
+        if never || thread_rng().gen_ratio(book.not_closing, 100) {
+            return Err(self.unfit("an operation on it does not end"));
         }
         state.is_closed = true;
         assert!(book.open.remove(&self.id));
@@ -106,6 +124,10 @@ impl Handle for FakeHandle {
         thread::yield_now();
     }
 
+    fn is_at_work(&self) -> bool {
+        lock(&self.state).is_at_work
+    }
+
     fn is_stuck(&self) -> bool {
         false
     }
@@ -113,11 +135,25 @@ impl Handle for FakeHandle {
     fn is_condemned(&self) -> bool {
         lock(&self.state).is_condemned
     }
+
+    fn why_out_of_service(&self) -> Option<crate::Error> {
+        lock(&self.state).is_damaged.then(|| self.unfit("it is damaged"))
+    }
 }
 
 impl FakeHandle {
-    fn condemn(&self) {
-        lock(&self.state).is_condemned = true;
+    fn unfit(&self, detail: &str) -> crate::Error {
+        let path = std::path::Path::new(self.id.as_str());
+        crate::Error::unfit(path, crate::Unfit::Mismatch { detail: detail.to_owned() })
+    }
+
+    fn condemn(&self, is_damaged: bool) {
+        let mut state = lock(&self.state);
+        (state.is_condemned, state.is_damaged) = (true, is_damaged);
+    }
+
+    fn is_at_work(&self, is_at_work: bool) {
+        lock(&self.state).is_at_work = is_at_work;
     }
 
     fn use_it(&self) {
@@ -242,7 +278,7 @@ fn explore_everything_at_once() {
                             let second = lease.clone();
                             drop(lease);
                             second.use_it();
-                            second.condemn();
+                            second.condemn(thread_rng().gen_bool(0.5));
                             second.use_it();
                         }
                     }
@@ -276,6 +312,44 @@ fn explore_handles_that_do_not_close() {
             }
         });
         lock(&cache.opener().book).not_closing = 0;
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_one_that_never_closes_among_others_that_do() {
+    crate::explore::explore(|| {
+        let cache = cache(2, 0, 0);
+        lock(&cache.opener().book).unclosable = Some(id(0));
+        assert!(lease(&cache, 0), "the budget is free");
+        all(&cache, 3, |cache| {
+            for _ in 0..2 {
+                if thread_rng().gen_ratio(1, 4) {
+                    cache.sweep();
+                }
+                assert!(lease(cache, thread_rng().gen_range(1..4)), "there is room for one");
+            }
+        });
+        lock(&cache.opener().book).unclosable = None;
+        is_empty(&cache);
+    });
+}
+
+#[test]
+fn explore_work_that_outlives_its_lease() {
+    crate::explore::explore(|| {
+        let cache = cache(1, 0, 0);
+        all(&cache, 3, |cache| {
+            for _ in 0..2 {
+                let lease = cache.lease(&id(thread_rng().gen_range(0..3))).expect("its work ends");
+                lease.is_at_work(true);
+                let slot = Arc::clone(&lease.slot);
+                drop(lease);
+                thread::yield_now();
+                slot.open().is_at_work(false);
+                cache.shared.meter.budget.poke();
+            }
+        });
         is_empty(&cache);
     });
 }

@@ -15,7 +15,7 @@ mod stats;
 #[cfg(all(test, not(feature = "explore")))]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ const SHARDS: usize = 256;
 pub trait Opener: Send + Sync + 'static {
     /// What is open.
     type Handle: Handle;
-    /// Why it cannot be opened.
-    type Error: StdError + Send + Sync + 'static;
+    /// Why it cannot be opened, or why it was taken out of service.
+    type Error: StdError + From<crate::Error> + Send + Sync + 'static;
 
     /// Opens it. One connection is reserved; the grant turns an open file into a handle.
     fn open(&self, id: &AppId, grant: Grant) -> Result<Self::Handle, Self::Error>;
@@ -55,23 +55,33 @@ pub trait Opener: Send + Sync + 'static {
 
 /// Something that a cache keeps open.
 pub trait Handle: Send + Sync + 'static {
-    /// Closes it. After an error it counts as open and has to go, and closing it is tried again later.
-    fn close(&self) -> crate::Result<()>;
+    /// Closes it, waiting until `deadline` for what is at work on it. After an error it counts as open, and
+    /// closing it is tried again later.
+    fn close(&self, deadline: Instant) -> crate::Result<()>;
     /// Gives back what it does not need while it is idle.
     fn rest(&self);
+    /// Whether something is at work on it, with or without a lease. Whoever ends such work without a
+    /// lease pokes the budget: only then it can be closed for others.
+    fn is_at_work(&self) -> bool;
     /// Whether an operation on it does not come back.
     fn is_stuck(&self) -> bool;
     /// Whether it has to go, because what it stands for is damaged or it was to be closed.
     fn is_condemned(&self) -> bool;
+    /// What was found, where it is out of service for that; also after it was closed.
+    fn why_out_of_service(&self) -> Option<crate::Error>;
 }
 
 impl Handle for Live {
-    fn close(&self) -> crate::Result<()> {
-        Self::close(self)
+    fn close(&self, deadline: Instant) -> crate::Result<()> {
+        Self::close_until(self, deadline)
     }
 
     fn rest(&self) {
         Self::rest(self);
+    }
+
+    fn is_at_work(&self) -> bool {
+        Self::is_at_work(self)
     }
 
     fn is_stuck(&self) -> bool {
@@ -80,6 +90,10 @@ impl Handle for Live {
 
     fn is_condemned(&self) -> bool {
         Self::is_condemned(self)
+    }
+
+    fn why_out_of_service(&self) -> Option<crate::Error> {
+        Self::why_out_of_service(self)
     }
 }
 
@@ -165,6 +179,9 @@ struct Shared<O: Opener> {
     /// Open slots by the tick of their last use, as far as it was noticed. The first whose tick turns
     /// out to be true is the least recently used.
     by_use: Mutex<ByUse<O>>,
+    /// Apps that were found damaged while they were open: whoever opens one next checks it first. It
+    /// outlives their slots, since exclusive work on an app ends its quarantine.
+    suspects: Mutex<HashSet<AppId>>,
     closed: AtomicBool,
     totals: stats::Totals,
 }
@@ -178,18 +195,21 @@ impl<O: Opener> Cache<O> {
     /// An empty cache.
     pub fn new(opener: O, config: CacheConfig) -> Self {
         let meter = Arc::new(Meter { budget: Budget::new(config.budget), ticks: AtomicU64::new(1) });
-        Self {
-            shared: Arc::new(Shared {
-                opener,
-                config,
-                slots: DashMap::with_shard_amount(SHARDS),
-                meter,
-                swept: AtomicU64::new(0),
-                by_use: Mutex::default(),
-                closed: AtomicBool::new(false),
-                totals: stats::Totals::default(),
-            }),
-        }
+        let shared = Arc::new(Shared {
+            opener,
+            config,
+            slots: DashMap::with_shard_amount(SHARDS),
+            meter,
+            swept: AtomicU64::new(0),
+            by_use: Mutex::default(),
+            suspects: Mutex::default(),
+            closed: AtomicBool::new(false),
+            totals: stats::Totals::default(),
+        });
+        // Not the cache itself, which holds the budget.
+        let evicting = Arc::downgrade(&shared);
+        shared.meter.budget.evict_by(move || evicting.upgrade().is_some_and(|shared| shared.evict_one()));
+        Self { shared }
     }
 
     /// The opener.
@@ -228,10 +248,10 @@ impl<O: Opener> Cache<O> {
         for slot in shared.all() {
             let mut state = lock(&slot.state);
             let State::Open(usage) = *state else { continue };
-            if usage.pins == 0 && usage.used < before {
+            if usage.used < before && slot.is_idle(&usage) {
                 *state = State::Taken;
                 drop(state);
-                shared.finish(&slot, usage);
+                shared.finish(&slot, usage, Instant::now());
             } else if usage.used < now {
                 drop(state);
                 slot.open().rest();
@@ -267,14 +287,15 @@ impl<O: Opener> Shared<O> {
         by_use.insert(usage.noted, Arc::clone(slot));
     }
 
-    /// Closes the least recently used idle handle; `false` where none is idle.
+    /// Closes the least recently used idle handle that can be closed; `false` where there is none.
     fn evict_one(&self) -> bool {
+        let began = self.meter.ticks.load(Ordering::SeqCst);
         let mut in_use = Vec::new();
         let evicted = loop {
-            let Some((_, slot)) = lock(&self.by_use).pop_first() else { break None };
+            let Some(slot) = self.pop_used_until(began) else { break false };
             let mut state = lock(&slot.state);
             let State::Open(usage) = &mut *state else { continue };
-            if usage.pins > 0 {
+            if !slot.is_idle(usage) {
                 drop(state);
                 in_use.push(slot);
             } else if usage.used > usage.noted.0 {
@@ -283,13 +304,15 @@ impl<O: Opener> Shared<O> {
                 let usage = *usage;
                 *state = State::Taken;
                 drop(state);
-                break Some((slot, usage));
+                if self.finish(&slot, usage, Instant::now()) {
+                    break true;
+                }
             }
         };
         let mut has_idle = false;
         for slot in in_use {
             if let State::Open(usage) = &mut *lock(&slot.state) {
-                has_idle |= usage.pins == 0;
+                has_idle |= slot.is_idle(usage);
                 self.note(&slot, usage);
             }
         }
@@ -297,35 +320,49 @@ impl<O: Opener> Shared<O> {
             // It became so after it was looked at, and others have looked meanwhile and not found it.
             self.meter.budget.poke();
         }
-        let Some((slot, usage)) = evicted else { return false };
-        let closed = self.finish(&slot, usage);
-        if closed {
+        if evicted {
             self.totals.evicted();
             self.config.observer.evicted();
         }
-        closed
+        evicted
     }
 
-    /// Closes what a slot held and takes the slot out of the map.
-    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage) -> bool {
-        let closed = self.shut(slot, usage);
+    /// The next candidate for eviction, as far as it was noted. What was used after `tick` is none: it is
+    /// in use, or could not be closed and need not be tried again at once.
+    fn pop_used_until(&self, tick: u64) -> Option<Arc<SlotOf<O>>> {
+        let mut by_use = lock(&self.by_use);
+        let first = by_use.first_entry()?;
+        (first.key().0 <= tick).then(|| first.remove())
+    }
+
+    /// Closes what a slot held and takes the slot out of the map, or sets the app aside where it was found
+    /// damaged.
+    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage, deadline: Instant) -> bool {
+        let closed = self.shut(slot, usage, deadline);
         if closed {
-            self.remove(slot);
+            match slot.open().why_out_of_service() {
+                Some(reason) => self.quarantine(slot, reason.into()),
+                None => self.remove(slot),
+            }
         }
         closed
     }
 
     /// Closes what a slot held and gives its part of the budget back. What cannot be closed stays in its
-    /// slot, so that nobody takes the app for closed.
-    fn shut(&self, slot: &Arc<SlotOf<O>>, mut usage: Usage) -> bool {
-        let closed = slot.open().close();
+    /// slot, so that nobody takes the app for closed, and counts as just used, so that others go first.
+    fn shut(&self, slot: &Arc<SlotOf<O>>, mut usage: Usage, deadline: Instant) -> bool {
+        let closed = slot.open().close(deadline);
         match &closed {
             Ok(()) => {
                 lock(&self.by_use).remove(&usage.noted);
                 self.totals.closed(usage.hits);
+                if slot.open().why_out_of_service().is_some() {
+                    lock(&self.suspects).insert(slot.id.clone());
+                }
             }
             Err(error) => {
                 tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed");
+                usage.used = self.meter.ticks.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut state = lock(&slot.state);
                 self.note(slot, &mut usage);
                 *state = State::Open(usage);
@@ -336,9 +373,25 @@ impl<O: Opener> Shared<O> {
         closed.is_ok()
     }
 
+    /// Puts a slot that says why the app is out of service in the place of one that was closed.
+    fn quarantine(&self, slot: &Arc<SlotOf<O>>, reason: O::Error) {
+        let state = State::Quarantined(self.set_aside(&slot.id, reason, 1));
+        let next = Slot::new(slot.id.clone(), state, Arc::clone(&self.meter));
+        shared_access();
+        if let Some(mut place) = self.slots.get_mut(&slot.id) {
+            *place = next;
+        }
+        self.leave(slot);
+    }
+
     fn remove(&self, slot: &Arc<SlotOf<O>>) {
         shared_access();
         self.slots.remove_if(&slot.id, |_, found| Arc::ptr_eq(found, slot));
+        self.leave(slot);
+    }
+
+    /// Tells whoever still holds a slot that it is out of the map.
+    fn leave(&self, slot: &SlotOf<O>) {
         *lock(&slot.state) = State::Gone;
         slot.changed.notify_all();
         self.meter.budget.poke();

@@ -8,6 +8,7 @@ use crate::cache::budget::{Budget, Cost, Reservation};
 use crate::cache::slot::{Quarantine, Slot, State, Usage};
 use crate::cache::{Cache, Handle, Lease, LeaseError, Opener, Shared, SlotOf};
 use crate::connect::Database;
+use crate::judge::{self, Check};
 use crate::live::{Busy, Config, Live};
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, shared_access, wait_until};
@@ -17,11 +18,22 @@ use crate::sync::{lock, shared_access, wait_until};
 pub struct Grant {
     budget: Arc<Budget>,
     reservation: Reservation,
+    /// Whether the app was found damaged when it was open before.
+    is_suspect: bool,
 }
 
 impl Grant {
-    /// Puts an open database into service.
+    /// Whether the app was found damaged when it was open before.
+    #[cfg(all(test, not(feature = "explore")))]
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
+    /// Puts an open database into service. One that was found damaged before is checked first.
     pub fn live(self, db: Database, config: Config) -> crate::Result<Live> {
+        if self.is_suspect {
+            judge::refuse_damage(&db, Check::Quick)?;
+        }
         Live::within(db, config, self.budget, self.reservation)
     }
 }
@@ -100,21 +112,28 @@ impl<O: Opener> Cache<O> {
         if shared.closed.load(Ordering::SeqCst) {
             return Err(LeaseError::Closed);
         }
-        let make_room = || shared.evict_one();
-        let Some(reservation) = shared.meter.budget.reserve(Cost::FIRST, deadline, make_room) else {
+        let Some(reservation) = shared.meter.budget.reserve(Cost::FIRST, deadline) else {
             return Err(Shared::<O>::busy(&slot.id, Busy::Budget));
         };
         let started = Instant::now();
-        let grant = Grant { budget: Arc::clone(&shared.meter.budget), reservation };
+        let is_suspect = lock(&shared.suspects).contains(&slot.id);
+        let grant = Grant { budget: Arc::clone(&shared.meter.budget), reservation, is_suspect };
         let handle = match shared.opener.open(&slot.id, grant) {
             Ok(handle) => handle,
             Err(error) if shared.opener.is_lasting(&error) => {
                 undo.armed = false;
-                return Err(shared.quarantine(slot, Arc::new(error), failures + 1));
+                let set_aside = shared.set_aside(&slot.id, error, failures + 1);
+                let refused = set_aside.refusal(&slot.id);
+                *lock(&slot.state) = State::Quarantined(set_aside);
+                slot.changed.notify_all();
+                return Err(refused);
             }
             Err(error) => return Err(LeaseError::Open(error)),
         };
         undo.armed = false;
+        if is_suspect {
+            lock(&shared.suspects).remove(&slot.id);
+        }
         let used = shared.meter.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(slot.handle.set(handle).is_ok(), "a slot is open once in its life");
         let mut usage = Usage { pins: 1, used, noted: (0, 0), hits: 0 };
@@ -139,24 +158,26 @@ impl<O: Opener> Shared<O> {
         let reason = match &mut *state {
             State::Open(usage) if slot.open().is_condemned() => {
                 let usage = *usage;
-                if usage.pins > 0 {
-                    // Its leases get the reason from the handle; when they are gone it is tried again.
-                    return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
+                if usage.pins == 0 {
+                    *state = State::Taken;
+                    drop(state);
+                    if self.finish(slot, usage, deadline) {
+                        return Turn::Again;
+                    }
                 }
-                *state = State::Taken;
-                drop(state);
-                if self.finish(slot, usage) {
-                    return Turn::Again;
-                }
-                return Turn::Refused(Self::busy(&slot.id, Busy::Stuck));
+                // When its leases are gone it is closed, and set aside where it is damaged.
+                return Turn::Refused(match slot.open().why_out_of_service() {
+                    Some(reason) => LeaseError::Quarantined {
+                        app: slot.id.clone(),
+                        reason: Arc::new(reason.into()),
+                        retry_in: self.config.retry_after,
+                    },
+                    None => Self::busy(&slot.id, Busy::Stuck),
+                });
             }
             State::Open(_) | State::Gone => return Turn::Again,
             State::Quarantined(set_aside) if now < set_aside.retry_at => {
-                return Turn::Refused(LeaseError::Quarantined {
-                    app: slot.id.clone(),
-                    reason: Arc::clone(&set_aside.reason),
-                    retry_in: set_aside.retry_at - now,
-                });
+                return Turn::Refused(set_aside.refusal(&slot.id));
             }
             State::Quarantined(set_aside) => {
                 let failures = set_aside.failures;
@@ -177,17 +198,21 @@ impl<O: Opener> Shared<O> {
         }
     }
 
-    fn quarantine(&self, slot: &SlotOf<O>, reason: Arc<O::Error>, failures: u32) -> LeaseError<O::Error> {
+    /// Keeps an app out of service for a while, the longer the more often it has failed.
+    pub(super) fn set_aside(&self, id: &AppId, reason: O::Error, failures: u32) -> Quarantine<O::Error> {
         let since = Instant::now();
         let doubled = self.config.retry_after.saturating_mul(1 << (failures - 1).min(16));
         let retry_in = doubled.min(self.config.retry_at_most);
-        tracing::warn!(app.id = %slot.id, %reason, retry_in_ms = retry_in.as_millis(), "an app is set aside");
-        let set_aside =
-            Quarantine { reason: Arc::clone(&reason), since, retry_at: since + retry_in, failures };
-        *lock(&slot.state) = State::Quarantined(set_aside);
-        slot.changed.notify_all();
+        tracing::warn!(app.id = %id, %reason, retry_in_ms = retry_in.as_millis(), "an app is set aside");
         self.config.observer.quarantined();
-        LeaseError::Quarantined { app: slot.id.clone(), reason, retry_in }
+        Quarantine { reason: Arc::new(reason), since, retry_at: since + retry_in, failures }
+    }
+}
+
+impl<E: std::error::Error + 'static> Quarantine<E> {
+    fn refusal(&self, id: &AppId) -> LeaseError<E> {
+        let retry_in = self.retry_at.saturating_duration_since(Instant::now());
+        LeaseError::Quarantined { app: id.clone(), reason: Arc::clone(&self.reason), retry_in }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::app_id::AppId;
+use crate::cache::Handle;
 use crate::cache::budget::Budget;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Condvar, Mutex};
@@ -81,5 +82,12 @@ impl<H, E> Slot<H, E> {
     /// What is open; only to be asked for where the state says that something is, or that it drains.
     pub(crate) fn open(&self) -> &H {
         self.handle.get().expect("it is set before the state says so")
+    }
+}
+
+impl<H: Handle, E> Slot<H, E> {
+    /// Whether what is open could be closed at once; the caller holds the lock, and the state says that it is open.
+    pub(crate) fn is_idle(&self, usage: &Usage) -> bool {
+        usage.pins == 0 && !self.open().is_at_work()
     }
 }

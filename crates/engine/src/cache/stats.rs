@@ -101,6 +101,7 @@ impl<O: Opener> Cache<O> {
                     stats.open += 1;
                     stats.leased += usize::from(usage.pins > 0);
                     stats.hits += usage.hits;
+                    stats.quarantined += usize::from(slot.open().why_out_of_service().is_some());
                 }
                 State::Quarantined(_) => stats.quarantined += 1,
                 State::Opening { .. } | State::Taken | State::Gone => {}
@@ -130,8 +131,16 @@ impl<O: Opener> Cache<O> {
                 AppState::Stuck
             }
             State::Opening { .. } => AppState::Opening,
-            State::Open(_) if slot.open().is_stuck() => AppState::Stuck,
-            State::Open(_) => AppState::Open,
+            State::Open(_) => match slot.open().why_out_of_service() {
+                // It is closed and set aside when its leases are gone and somebody asks for it.
+                Some(reason) => AppState::Quarantined {
+                    reason: reason.to_string(),
+                    since: Duration::ZERO,
+                    retry_in: self.shared.config.retry_after,
+                },
+                None if slot.open().is_stuck() => AppState::Stuck,
+                None => AppState::Open,
+            },
             State::Draining(_) | State::Taken => AppState::Draining,
             State::Quarantined(set_aside) => AppState::Quarantined {
                 reason: set_aside.reason.to_string(),

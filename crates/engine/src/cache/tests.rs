@@ -1,4 +1,6 @@
-//! Tests of the cache with real files and with handles that count.
+//! Tests of the cache with handles that count, and with real files.
+
+mod files;
 
 use std::collections::HashSet;
 
@@ -12,7 +14,12 @@ use super::*;
 struct Fake {
     open: Arc<AtomicUsize>,
     opened: AtomicUsize,
+    /// Whether each opening was of an app that was found damaged before.
+    suspected: Mutex<Vec<bool>>,
     refuse: Mutex<HashSet<String>>,
+    /// Handles that do not close, and how often that was tried.
+    unclosable: Arc<Mutex<HashSet<String>>>,
+    in_vain: Arc<AtomicUsize>,
     refuses_for_now: AtomicBool,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -21,16 +28,43 @@ struct FakeHandle {
     id: String,
     open: Arc<AtomicUsize>,
     closed: Arc<AtomicBool>,
-    condemned: Arc<AtomicBool>,
+    condemned: AtomicBool,
+    damage: Mutex<Option<String>>,
+    at_work: AtomicBool,
+    unclosable: Arc<Mutex<HashSet<String>>>,
+    in_vain: Arc<AtomicUsize>,
     grant: Arc<Mutex<Option<Grant>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("no")]
-struct No;
+#[error("no {0}")]
+struct No(String);
+
+impl From<crate::Error> for No {
+    fn from(error: crate::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl FakeHandle {
+    fn unfit(&self, detail: &str) -> crate::Error {
+        crate::Error::unfit(self.id.as_ref(), crate::Unfit::Mismatch { detail: detail.to_owned() })
+    }
+
+    fn is_damaged(&self, what: &str) {
+        *lock(&self.damage) = Some(what.to_owned());
+        self.condemned.store(true, Ordering::SeqCst);
+    }
+}
 
 impl Handle for FakeHandle {
-    fn close(&self) -> crate::Result<()> {
+    fn close(&self, deadline: Instant) -> crate::Result<()> {
+        if lock(&self.unclosable).contains(&self.id) {
+            assert!(deadline <= Instant::now(), "others would wait for it");
+            self.in_vain.fetch_add(1, Ordering::SeqCst);
+            return Err(self.unfit("it does not close"));
+        }
+        assert!(!self.is_at_work(), "closed while something is at work on it");
         assert!(!self.closed.swap(true, Ordering::SeqCst), "closed twice");
         self.open.fetch_sub(1, Ordering::SeqCst);
         lock(&self.grant).take();
@@ -39,12 +73,20 @@ impl Handle for FakeHandle {
 
     fn rest(&self) {}
 
+    fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::SeqCst)
+    }
+
     fn is_stuck(&self) -> bool {
         false
     }
 
     fn is_condemned(&self) -> bool {
         self.condemned.load(Ordering::SeqCst)
+    }
+
+    fn why_out_of_service(&self) -> Option<crate::Error> {
+        lock(&self.damage).as_ref().map(|what| self.unfit(what))
     }
 }
 
@@ -54,19 +96,24 @@ impl Opener for Arc<Fake> {
 
     fn open(&self, id: &AppId, grant: Grant) -> Result<FakeHandle, No> {
         self.opened.fetch_add(1, Ordering::SeqCst);
+        lock(&self.suspected).push(grant.is_suspect());
         let gate = self.gate.lock().unwrap().take();
         if let Some(gate) = gate {
             gate.recv().unwrap();
         }
         if self.refuse.lock().unwrap().contains(id.as_str()) {
-            return Err(No);
+            return Err(No(id.to_string()));
         }
         self.open.fetch_add(1, Ordering::SeqCst);
         Ok(FakeHandle {
             id: id.to_string(),
             open: Arc::clone(&self.open),
             closed: Arc::default(),
-            condemned: Arc::default(),
+            condemned: AtomicBool::default(),
+            damage: Mutex::default(),
+            at_work: AtomicBool::default(),
+            unclosable: Arc::clone(&self.unclosable),
+            in_vain: Arc::clone(&self.in_vain),
             grant: Arc::new(Mutex::new(Some(grant))),
         })
     }
@@ -194,19 +241,100 @@ fn an_app_that_cannot_be_opened_is_set_aside_for_a_while() {
     // A failure of the moment is not held against it.
     fake.refuses_for_now.store(true, Ordering::SeqCst);
     fake.refuse.lock().unwrap().insert("app-3".to_owned());
-    assert!(matches!(cache.lease(&id(3)), Err(LeaseError::Open(No))));
+    assert!(matches!(cache.lease(&id(3)), Err(LeaseError::Open(No(_)))));
     assert_eq!(cache.state(&id(3)), AppState::Closed);
 }
 
 #[test]
-fn a_damaged_app_is_closed_when_its_leases_are_gone() {
+fn a_condemned_app_is_opened_again_when_its_leases_are_gone() {
     let (cache, fake) = cache(2);
     let lease = cache.lease(&id(1)).unwrap();
     lease.condemned.store(true, Ordering::SeqCst);
-    assert!(cache.lease(&id(1)).is_err());
+    assert_eq!(busy(cache.lease(&id(1))), Busy::Stuck);
     drop(lease);
     assert!(!cache.lease(&id(1)).unwrap().condemned.load(Ordering::SeqCst));
     assert_eq!(fake.open.load(Ordering::SeqCst), 1);
+    assert_eq!(*lock(&fake.suspected), [false, false]);
+}
+
+#[test]
+fn a_damaged_app_is_set_aside_with_its_reason_and_checked_before_it_serves_again() {
+    let (cache, fake) = cache(2);
+    let is_set_aside = || {
+        let refused = cache.lease(&id(1)).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("app-1") && refused.contains("rotten"), "{refused}");
+        let state = cache.state(&id(1));
+        assert!(
+            matches!(&state, AppState::Quarantined { reason, .. } if reason.contains("rotten")),
+            "{state:?}"
+        );
+        assert_eq!(cache.stats().quarantined, 1);
+        cache.lease(&id(2)).unwrap();
+    };
+    let lease = cache.lease(&id(1)).unwrap();
+    lease.is_damaged("rotten");
+    is_set_aside();
+    drop(lease);
+    is_set_aside();
+    assert_eq!(fake.open.load(Ordering::SeqCst), 1, "the other one");
+    std::thread::sleep(Duration::from_millis(40));
+    let lease = cache.lease(&id(1)).unwrap();
+    assert_eq!(cache.stats().quarantined, 0);
+    lease.is_damaged("rotten again");
+    drop(lease);
+    is_set_aside();
+    // Whoever has it alone may have mended it, or not.
+    drop(cache.exclusive(&id(1)).unwrap());
+    drop(cache.lease(&id(1)).unwrap());
+    drop(cache.exclusive(&id(1)).unwrap());
+    drop(cache.lease(&id(1)).unwrap());
+    assert_eq!(*lock(&fake.suspected), [false, false, true, true, false]);
+}
+
+#[test]
+fn a_handle_that_does_not_close_takes_no_room_but_its_own() {
+    let (cache, fake) = cache(3);
+    lock(&fake.unclosable).insert("app-1".to_owned());
+    for number in 1..10 {
+        drop(cache.lease(&id(number)).unwrap());
+        assert!(fake.open.load(Ordering::SeqCst) <= 3);
+    }
+    assert_eq!(cache.state(&id(1)), AppState::Open);
+    // It counts as just used, so that every second of the others' openings finds one before it.
+    assert_eq!(fake.in_vain.load(Ordering::SeqCst), 3);
+    for _ in 0..3 {
+        cache.sweep();
+    }
+    assert_eq!(fake.open.load(Ordering::SeqCst), 1, "nor does it keep a sweep from the others");
+    lock(&fake.unclosable).clear();
+    cache.sweep();
+    cache.sweep();
+    assert_eq!(cache.stats().used, Cost::default());
+}
+
+#[test]
+fn what_is_at_work_without_a_lease_is_closed_when_that_ends() {
+    let (cache, fake) = cache(2);
+    let working = cache.lease(&id(1)).unwrap();
+    let slot = Arc::clone(&working.slot);
+    slot.open().at_work.store(true, Ordering::SeqCst);
+    drop(working);
+    let other = cache.lease(&id(2)).unwrap();
+    assert_eq!(busy(cache.lease(&id(3))), Busy::Budget);
+    let waiting = {
+        let cache = cache.clone();
+        std::thread::spawn(move || {
+            cache.lease_until(&id(3), Instant::now() + Duration::from_secs(20)).map(drop)
+        })
+    };
+    while cache.shared.meter.budget.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    slot.open().at_work.store(false, Ordering::SeqCst);
+    cache.shared.meter.budget.poke();
+    waiting.join().unwrap().unwrap();
+    drop(other);
+    assert_eq!(fake.open.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::ffi;
+
 use crate::error::{Error, Fault};
 
 /// A read or write that a database in service did not do.
@@ -61,12 +63,10 @@ pub enum LiveError {
         limit: Duration,
     },
     /// The database was found damaged and is out of service.
-    #[error("{}: it is out of service: {reason}", path.display())]
+    #[error("out of service: {reason}")]
     OutOfService {
-        /// The database.
-        path: PathBuf,
-        /// What was found.
-        reason: Arc<str>,
+        /// What was found, and in which database.
+        reason: Arc<Error>,
     },
     /// It was closed.
     #[error("{}: it was closed", path.display())]
@@ -142,9 +142,7 @@ impl LiveError {
             }
             Self::Nested { path } => Self::Nested { path: path.clone() },
             Self::TooLong { path, limit } => Self::TooLong { path: path.clone(), limit: *limit },
-            Self::OutOfService { path, reason } => {
-                Self::OutOfService { path: path.clone(), reason: Arc::clone(reason) }
-            }
+            Self::OutOfService { reason } => Self::OutOfService { reason: Arc::clone(reason) },
             Self::Closed { path } => Self::Closed { path: path.clone() },
         }
     }
@@ -156,6 +154,10 @@ pub(crate) fn fault_behind(error: &(dyn StdError + 'static)) -> Option<Fault> {
     while let Some(error) = cause {
         if let Some(sqlite) = error.downcast_ref::<rusqlite::Error>() {
             return Some(Fault::of_sqlite(sqlite));
+        }
+        // All that is seen of an error that another one passes off as itself.
+        if let Some(code) = error.downcast_ref::<ffi::Error>() {
+            return Some(Fault::of_code(*code));
         }
         cause = error.source();
     }

@@ -29,7 +29,7 @@ use crate::error::{Fault, Result};
 use crate::live::batch::{Callback, Cap, Closure, Job, Settled, contained};
 use crate::live::conn::Conn;
 use crate::live::error::fault_behind;
-use crate::live::pool::{Pool, Taken};
+use crate::live::pool::{Pool, Role, Taken};
 use crate::live::queue::{Journey, PassedOn, Pushed, Queue, Ticket, Woken};
 use crate::observe::{Observer, Unobserved};
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,8 @@ const LINGER: Duration = Duration::from_micros(50);
 /// How much one database may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at the same time; default 4.
+    /// Connections at the same time; default 4. Where there are several, one of them is the writer's:
+    /// readers never have all.
     pub connections: usize,
     /// How long an operation waits for a connection before it is `Busy`; default 5 s.
     pub wait: Duration,
@@ -72,6 +73,13 @@ pub struct Limits {
     /// Pages in the `-wal` from which on it is copied into the database between two transactions;
     /// default 1,000. Under load that waits until there are four times as many.
     pub checkpoint_pages: i32,
+}
+
+impl Limits {
+    /// How many may read at the same time.
+    pub fn readers(&self) -> usize {
+        self.connections.saturating_sub(1).max(1)
+    }
 }
 
 impl Default for Limits {
@@ -94,7 +102,7 @@ impl Default for Limits {
 pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 /// What is to be done before the first write, such as breaking a seal; it says when writes are durable.
-pub type FirstWrite = Box<dyn Fn() -> Result<Durability> + Send + Sync>;
+pub type FirstWrite = Box<dyn Fn() -> Result<Durability, LiveError> + Send + Sync>;
 
 /// How a database is put into service.
 pub struct Config {
@@ -167,7 +175,7 @@ impl Live {
     where
         E: From<LiveError> + StdError + 'static,
     {
-        let conn = self.shared.pool.take()?;
+        let conn = self.shared.pool.take(Role::Reader)?;
         self.shared.read_in_transaction(&conn, work)
     }
 
@@ -176,7 +184,7 @@ impl Live {
     where
         E: From<LiveError> + StdError + 'static,
     {
-        let conn = self.shared.pool.take()?;
+        let conn = self.shared.pool.take(Role::Reader)?;
         self.shared.run_read(&conn, work)
     }
 
@@ -186,7 +194,7 @@ impl Live {
         F: FnOnce(&ReadTx<'_>) -> Result<T, E>,
         E: From<LiveError> + StdError + 'static,
     {
-        match self.shared.pool.take_idle() {
+        match self.shared.pool.take_idle(Role::Reader) {
             Some(conn) => Ok(self.shared.read_in_transaction(&conn, work)),
             None => Err(work),
         }
@@ -236,6 +244,11 @@ impl Live {
         Ok(())
     }
 
+    /// Whether something is at work on it.
+    pub fn is_at_work(&self) -> bool {
+        self.shared.pool.is_at_work()
+    }
+
     /// Whether an operation on it does not come back.
     pub fn is_stuck(&self) -> bool {
         self.shared.pool.stuck()
@@ -256,8 +269,8 @@ impl Live {
         self.shared.pool.is_condemned()
     }
 
-    /// What was found, where it is out of service.
-    pub fn why_out_of_service(&self) -> Option<Arc<str>> {
+    /// What was found, where it is out of service; also after it was closed.
+    pub fn why_out_of_service(&self) -> Option<crate::Error> {
         self.shared.pool.why_out_of_service()
     }
 
@@ -268,7 +281,13 @@ impl Live {
 
     /// Ends service: waits for what is at work, empties the `-wal` into the file and closes it.
     pub fn close(&self) -> Result<()> {
-        self.shared.pool.close()
+        self.close_until(Instant::now() + self.shared.config.limits.wait)
+    }
+
+    /// As [`close`](Self::close), waiting until `deadline`. Where that has passed already and something is at
+    /// work, it goes on serving.
+    pub fn close_until(&self, deadline: Instant) -> Result<()> {
+        self.shared.pool.close(deadline)
     }
 
     fn push(&self, job: Box<dyn Job>) -> Result<Pushed<()>, LiveError> {
@@ -352,7 +371,7 @@ impl Shared {
                 LiveError::TooLong { path: self.pool.path().to_path_buf(), limit }.into()
             }
             Some(Fault::Corrupt | Fault::NotADatabase) => {
-                self.pool.condemn(&error.to_string());
+                self.pool.condemn(error.to_string());
                 error
             }
             _ => error,
@@ -379,8 +398,8 @@ impl Shared {
         let limits = &self.config.limits;
         let mut jobs = self.queue.take(limits.batch);
         let started = Instant::now();
-        let conn = self.pool.take().and_then(|mut conn| {
-            self.prepare(&mut conn).map_err(LiveError::Failed)?;
+        let conn = self.pool.take(Role::Writer).and_then(|mut conn| {
+            self.prepare(&mut conn)?;
             Ok(conn)
         });
         let conn = match conn {
@@ -397,7 +416,7 @@ impl Shared {
         self.last_batch.store(done.committed, Ordering::Relaxed);
         self.queue.put_back(jobs.into_iter());
         if done.damaged {
-            self.pool.condemn("a write found it damaged");
+            self.pool.condemn("a write ran into it".to_owned());
         }
         if let Some(unknown) = done.unknown {
             done.settled.answer();
@@ -420,14 +439,14 @@ impl Shared {
         done.settled
     }
 
-    fn prepare(&self, conn: &mut Conn) -> Result<()> {
+    fn prepare(&self, conn: &mut Conn) -> Result<(), LiveError> {
         let durability = if let Some(durability) = self.durability.get() {
             *durability
         } else {
             let chosen = (self.config.first_write)()?;
             *self.durability.get_or_init(|| chosen)
         };
-        conn.prepare_for_writes(durability)
+        conn.prepare_for_writes(durability).map_err(LiveError::Failed)
     }
 
     /// Where many writes shared the last transaction, their callers are about to come back with more:

@@ -2,6 +2,7 @@
 //!
 //! An idle database has one. All are alike: whoever needs one takes the one that was used last; where
 //! all are at work another is opened, as far as the budget goes; then one waits, but not for long.
+//! Readers never take them all, since they may be slow: the writer finds one of its own.
 
 use std::mem;
 use std::path::Path;
@@ -18,6 +19,14 @@ use crate::live::error::{Busy, LiveError};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait_until};
 
+/// What a connection is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Reader,
+    /// There is one at a time.
+    Writer,
+}
+
 #[derive(Debug)]
 pub(crate) struct Pool {
     path: Arc<Path>,
@@ -33,10 +42,10 @@ pub(crate) struct Pool {
 struct State {
     #[allow(clippy::vec_box, reason = "a pointer moves faster than a connection's two hundred bytes")]
     idle: Vec<Box<Conn>>,
-    /// When each connection that is out was taken.
-    out: Vec<(u64, Instant)>,
-    /// Connections that are being opened or closed.
-    changing: usize,
+    /// Connections that were taken, also those that are still being opened.
+    out: Vec<Out>,
+    /// Connections that are being closed.
+    closing: usize,
     /// Who waits for a connection to come back: waking nobody would cost a system call at every read.
     waiting: usize,
     next: u64,
@@ -49,12 +58,19 @@ struct State {
     stage: Stage,
 }
 
+#[derive(Debug)]
+struct Out {
+    number: u64,
+    since: Instant,
+    role: Role,
+}
+
 #[derive(Clone, Debug)]
 enum Stage {
     Serving,
     /// Nobody gets a connection until the file was closed, opened again and checked.
     Reopening,
-    OutOfService(Arc<str>),
+    OutOfService(Arc<Error>),
     Closed,
 }
 
@@ -64,7 +80,7 @@ pub(crate) struct Taken<'a> {
     pool: &'a Pool,
     number: u64,
     pub(crate) since: Instant,
-    // Only none while it is dropped.
+    // Only none while it is opened or dropped.
     conn: Option<Box<Conn>>,
 }
 
@@ -80,7 +96,7 @@ impl Pool {
         let state = State {
             idle: Vec::from([conn]),
             out: Vec::with_capacity(limits.connections),
-            changing: 0,
+            closing: 0,
             waiting: 0,
             next: 0,
             base,
@@ -103,27 +119,39 @@ impl Pool {
     }
 
     /// Takes a connection.
-    pub(crate) fn take(&self) -> Result<Taken<'_>, LiveError> {
-        if let Some(taken) = self.take_idle() {
+    pub(crate) fn take(&self, role: Role) -> Result<Taken<'_>, LiveError> {
+        if let Some(taken) = self.take_idle(role) {
             return Ok(taken);
         }
         let mut state = lock(&self.state);
         let deadline = Instant::now() + self.limits.wait;
+        // The writer has a better right to a connection than databases that nobody uses.
+        let mut may_evict = role == Role::Writer;
         loop {
             match &state.stage {
                 Stage::Serving => {
-                    if let Some(conn) = state.idle.pop() {
-                        return Ok(self.hand_out(&mut state, conn));
+                    if self.admits(&state, role) {
+                        if let Some(conn) = state.idle.pop() {
+                            return Ok(self.hand_out(&mut state, role, Some(conn)));
+                        }
+                        if self.has_room(&state) {
+                            if let Some(reservation) = self.reserve_further(&mut state) {
+                                return self.open_further(state, role, reservation);
+                            }
+                            if may_evict {
+                                drop(state);
+                                may_evict = self.budget.make_room();
+                                state = lock(&self.state);
+                                continue;
+                            }
+                        }
                     }
-                    if self.is_stuck(&state) {
+                    if self.waits_in_vain(&state, role) {
                         return Err(self.busy(Busy::Stuck));
-                    }
-                    if let Some(reservation) = self.reserve_further(&mut state) {
-                        return self.open_further(state, reservation);
                     }
                 }
                 Stage::Reopening => {}
-                Stage::OutOfService(reason) => return Err(self.out_of_service(reason)),
+                Stage::OutOfService(reason) => return Err(out_of_service(reason)),
                 Stage::Closed => return Err(LiveError::Closed { path: self.path.to_path_buf() }),
             }
             state = self.wait(state, deadline).ok_or_else(|| self.busy(Busy::Connections))?;
@@ -131,20 +159,31 @@ impl Pool {
     }
 
     /// Takes a connection if one is idle.
-    pub(crate) fn take_idle(&self) -> Option<Taken<'_>> {
+    pub(crate) fn take_idle(&self, role: Role) -> Option<Taken<'_>> {
         let mut state = lock(&self.state);
-        if !matches!(state.stage, Stage::Serving) {
+        if !matches!(state.stage, Stage::Serving) || !self.admits(&state, role) {
             return None;
         }
         let conn = state.idle.pop()?;
-        Some(self.hand_out(&mut state, conn))
+        Some(self.hand_out(&mut state, role, Some(conn)))
     }
 
-    fn hand_out(&self, state: &mut State, conn: Box<Conn>) -> Taken<'_> {
+    fn hand_out(&self, state: &mut State, role: Role, conn: Option<Box<Conn>>) -> Taken<'_> {
         let (number, since) = (state.next, Instant::now());
         state.next += 1;
-        state.out.push((number, since));
-        Taken { pool: self, number, since, conn: Some(conn) }
+        state.out.push(Out { number, since, role });
+        Taken { pool: self, number, since, conn }
+    }
+
+    /// Whether one more may have a connection: readers leave one to the writer.
+    fn admits(&self, state: &State, role: Role) -> bool {
+        let of_readers = || state.out.iter().filter(|out| out.role == Role::Reader).count();
+        role == Role::Writer || of_readers() < self.limits.readers()
+    }
+
+    /// Whether there may be one more connection, as far as this database is concerned.
+    fn has_room(&self, state: &State) -> bool {
+        state.idle.len() + state.out.len() + state.closing < self.limits.connections
     }
 
     /// Waits for a connection to come back, or for another stage; none when `deadline` has passed already.
@@ -162,20 +201,32 @@ impl Pool {
         None
     }
 
-    /// Whether any operation has been at work for too long.
-    fn is_stuck(&self, state: &State) -> bool {
-        state.out.iter().any(|(_, since)| since.elapsed() > self.limits.stuck_after)
+    /// Whether all that would have to come back first have been at work for too long: for a reader that
+    /// is not admitted these are the readers.
+    fn waits_in_vain(&self, state: &State, role: Role) -> bool {
+        let of_all = self.admits(state, role);
+        let mut awaited = state.out.iter().filter(|out| of_all || out.role == Role::Reader).peekable();
+        awaited.peek().is_some() && awaited.all(|out| self.is_stuck(out))
+    }
+
+    fn is_stuck(&self, out: &Out) -> bool {
+        out.since.elapsed() > self.limits.stuck_after
     }
 
     /// Whether an operation on this database does not come back.
     pub(crate) fn stuck(&self) -> bool {
-        self.is_stuck(&lock(&self.state))
+        lock(&self.state).out.iter().any(|out| self.is_stuck(out))
     }
 
-    /// Connections that are open, and what was found where the database is out of service.
+    /// Whether a connection is in use.
+    pub(crate) fn is_at_work(&self) -> bool {
+        lock(&self.state).is_at_work()
+    }
+
+    /// Connections that are open.
     pub(crate) fn connections(&self) -> usize {
         let state = lock(&self.state);
-        state.idle.len() + state.out.len() + state.changing
+        state.idle.len() + state.out.len() + state.closing
     }
 
     /// Whether the database is out of service or closed.
@@ -183,40 +234,40 @@ impl Pool {
         self.condemned.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn why_out_of_service(&self) -> Option<Arc<str>> {
+    /// What was found, where the database is out of service; also after it was closed.
+    pub(crate) fn why_out_of_service(&self) -> Option<Error> {
         match &lock(&self.state).stage {
-            Stage::OutOfService(reason) => Some(Arc::clone(reason)),
+            Stage::OutOfService(reason) => Some(reason.duplicate()),
             _ => None,
         }
     }
 
     fn reserve_further(&self, state: &mut State) -> Option<Reservation> {
-        if state.idle.len() + state.out.len() + state.changing >= self.limits.connections {
-            return None;
-        }
         let cost = if state.parked > 0 { Cost::REOPENED } else { Cost::FURTHER };
         let mut reservation = self.budget.try_reserve(cost)?;
         if state.parked > 0 {
             state.parked -= 1;
             reservation.merge(state.base.split_descriptors(1));
         }
-        state.changing += 1;
         Some(reservation)
     }
 
     fn open_further<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, State>,
+        role: Role,
         mut reservation: Reservation,
     ) -> Result<Taken<'a>, LiveError> {
+        let mut taken = self.hand_out(&mut state, role, None);
         drop(state);
         let opened = Conn::open(&self.path);
         let mut state = lock(&self.state);
-        state.changing -= 1;
         match opened {
             Ok(conn) => {
                 state.further.push(reservation);
-                Ok(self.hand_out(&mut state, Box::new(conn)))
+                taken.conn = Some(Box::new(conn));
+                drop(state);
+                Ok(taken)
             }
             Err(error) => {
                 // SQLite may have kept the descriptor.
@@ -224,7 +275,6 @@ impl Pool {
                 state.parked += 1;
                 drop(state);
                 drop(reservation);
-                self.returned.notify_all();
                 Err(LiveError::Failed(error))
             }
         }
@@ -245,7 +295,7 @@ impl Pool {
     pub(crate) fn reopen(&self, mut mine: Taken<'_>) {
         // It counts as taken until this is done: whoever closes the database meanwhile waits for that.
         let own = mine.conn.take();
-        let closed = self.close_connections(1);
+        let closed = self.close_connections(1, Instant::now() + self.limits.wait);
         let reopened = own.map_or(Ok(()), |conn| conn.db.close()).and(closed).and_then(|()| self.recover());
         let mut state = lock(&self.state);
         let next = match reopened {
@@ -256,7 +306,7 @@ impl Pool {
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "a database is out of service after a failed commit");
                 self.condemned.store(true, Ordering::Relaxed);
-                Stage::OutOfService(error.to_string().into())
+                Stage::OutOfService(Arc::new(error))
             }
         };
         if matches!(state.stage, Stage::Reopening) {
@@ -281,26 +331,23 @@ impl Pool {
         Ok(conn)
     }
 
-    /// Takes the database out of service.
-    pub(crate) fn condemn(&self, reason: &str) {
+    /// Takes the database out of service, because it is damaged.
+    pub(crate) fn condemn(&self, detail: String) {
         let mut state = lock(&self.state);
         if matches!(state.stage, Stage::Serving) {
-            state.stage = Stage::OutOfService(reason.into());
+            let reason = Error::unfit(&self.path, Unfit::Corrupt { detail });
+            state.stage = Stage::OutOfService(Arc::new(reason));
             self.condemned.store(true, Ordering::Relaxed);
         }
         drop(state);
         self.returned.notify_all();
     }
 
-    /// Waits for every connection but so many to come back and closes it.
-    fn close_connections(&self, but: usize) -> crate::Result<()> {
-        let deadline = Instant::now() + self.limits.wait;
+    /// Waits until `deadline` for every connection but so many to come back and closes it.
+    fn close_connections(&self, but: usize, deadline: Instant) -> crate::Result<()> {
         let mut state = lock(&self.state);
-        while state.out.len() > but || state.changing > 0 {
-            state = self.wait(state, deadline).ok_or_else(|| {
-                let detail = "operations on it did not end in time".to_owned();
-                Error::unfit(&self.path, Unfit::Mismatch { detail })
-            })?;
+        while state.out.len() > but || state.closing > 0 {
+            state = self.wait(state, deadline).ok_or_else(|| self.still_at_work())?;
         }
         let idle = mem::take(&mut state.idle);
         let further = mem::take(&mut state.further);
@@ -326,7 +373,7 @@ impl Pool {
             }
         }
         let closing = spare.len();
-        state.changing += closing;
+        state.closing += closing;
         drop(state);
         // Closed after the lock is let go; the file stays open through the one that is left.
         for conn in spare {
@@ -334,10 +381,10 @@ impl Pool {
                 tracing::warn!(path = %self.path.display(), %error, "a connection could not be closed");
             }
         }
-        drop(freed);
-        lock(&self.state).changing -= closing;
+        lock(&self.state).closing -= closing;
         self.returned.notify_all();
-        if let Some(taken) = self.take_idle()
+        drop(freed);
+        if let Some(taken) = self.take_idle(Role::Reader)
             && let Err(error) = taken.rest()
         {
             tracing::warn!(path = %self.path.display(), %error, "memory could not be given back");
@@ -345,14 +392,20 @@ impl Pool {
     }
 
     /// Ends service: nobody gets a connection any more, and those that are there are closed. The last
-    /// of them empties the `-wal` into the file and removes it. May be tried again after an error.
-    pub(crate) fn close(&self) -> crate::Result<()> {
+    /// of them empties the `-wal` into the file and removes it. May be tried again after an error; where
+    /// `deadline` has passed already and something is at work, it goes on as if nothing had been said.
+    pub(crate) fn close(&self, deadline: Instant) -> crate::Result<()> {
         let mut state = lock(&self.state);
-        state.stage = Stage::Closed;
+        if state.is_at_work() && deadline <= Instant::now() {
+            return Err(self.still_at_work());
+        }
+        if !matches!(state.stage, Stage::OutOfService(_)) {
+            state.stage = Stage::Closed;
+        }
         self.condemned.store(true, Ordering::Relaxed);
         drop(state);
         self.returned.notify_all();
-        self.close_connections(0)?;
+        self.close_connections(0, deadline)?;
         // Whoever still has a clone of it does not keep others from opening theirs.
         let base = lock(&self.state).base.split();
         drop(base);
@@ -363,9 +416,20 @@ impl Pool {
         LiveError::Busy { path: self.path.to_path_buf(), reason }
     }
 
-    fn out_of_service(&self, reason: &Arc<str>) -> LiveError {
-        LiveError::OutOfService { path: self.path.to_path_buf(), reason: Arc::clone(reason) }
+    fn still_at_work(&self) -> Error {
+        let detail = "operations on it did not end in time".to_owned();
+        Error::unfit(&self.path, Unfit::Mismatch { detail })
     }
+}
+
+impl State {
+    fn is_at_work(&self) -> bool {
+        !self.out.is_empty() || self.closing > 0
+    }
+}
+
+fn out_of_service(reason: &Arc<Error>) -> LiveError {
+    LiveError::OutOfService { reason: Arc::clone(reason) }
 }
 
 impl std::ops::Deref for Taken<'_> {
@@ -393,10 +457,15 @@ impl Drop for Taken<'_> {
             }
         }
         let mut state = lock(&self.pool.state);
-        state.out.retain(|(number, _)| *number != self.number);
+        state.out.retain(|out| out.number != self.number);
         state.idle.extend(conn);
         let (is_awaited, serves) = (state.waiting > 0, matches!(state.stage, Stage::Serving));
+        let rests = !state.is_at_work();
         drop(state);
+        if rests {
+            // Not every operation is within a lease whose end would say so.
+            self.pool.budget.poke();
+        }
         match (is_awaited, serves) {
             (false, _) => {}
             (true, true) => self.pool.returned.notify_one(),

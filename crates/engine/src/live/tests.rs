@@ -1,6 +1,7 @@
 //! Tests of one database in service, on a real file.
 
 mod leading;
+mod roles;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -390,7 +391,7 @@ fn statements_are_prepared_once() {
     let prepared = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&prepared);
     {
-        let conn = fixture.live.shared.pool.take().unwrap();
+        let conn = fixture.live.shared.pool.take(Role::Reader).unwrap();
         conn.db
             .authorizer(Some(move |_: rusqlite::hooks::AuthContext<'_>| {
                 counter.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use streamhub_appstore::schema::{APPLICATION_ID, SCHEMA};
 use streamhub_control::Control;
 use streamhub_control::apps::{self, App, AppState, SplitState};
 use streamhub_engine::judge::{self, Check};
-use streamhub_engine::{AppId, Error, Unfit, durable};
+use streamhub_engine::{AppId, DataDir, Error, Unfit, Uuid, durable};
 
 use super::{Problem, Ward};
 use crate::error::HubError;
@@ -24,8 +24,8 @@ pub(super) fn examine(
     progress: &dyn Progress,
 ) -> Result<usize, HubError> {
     let registered = control.query(apps::list).map_err(HubError::control)?;
-    let by_uuid: HashMap<&str, &App> =
-        registered.iter().filter_map(|app| app.uuid.as_deref().map(|uuid| (uuid, app))).collect();
+    let by_uuid: HashMap<Uuid, &App> =
+        registered.iter().filter_map(|app| Some((app.uuid()?.ok()?, app))).collect();
     progress.begin("checking the apps", Some(registered.len() as u64));
     for app in &registered {
         round(ward, app, &by_uuid)?;
@@ -42,7 +42,7 @@ pub(super) fn examine(
 }
 
 /// One registered app.
-fn round(ward: &mut Ward<'_>, app: &App, by_uuid: &HashMap<&str, &App>) -> Result<(), HubError> {
+fn round(ward: &mut Ward<'_>, app: &App, by_uuid: &HashMap<Uuid, &App>) -> Result<(), HubError> {
     let name = Some(app.name.as_str());
     if app.split_state == Some(SplitState::Pending) {
         let reason = app.split_detail.as_deref().unwrap_or("its take-over was not tried yet");
@@ -83,7 +83,7 @@ fn database(
     ward: &mut Ward<'_>,
     app: &App,
     path: &Path,
-    by_uuid: &HashMap<&str, &App>,
+    by_uuid: &HashMap<Uuid, &App>,
 ) -> streamhub_engine::Result<()> {
     let (stamp, db) = look::open_database(path)?;
     SCHEMA.standing(stamp, path)?;
@@ -95,7 +95,7 @@ fn database(
         return Err(Error::Unfit { path: path.to_owned(), unfit: Unfit::Foreign { detail } });
     }
     let identity = Identity::read(&db)?;
-    if let Some((kind, reason, way_out)) = contradiction(app, &identity, by_uuid) {
+    if let Some((kind, reason, way_out)) = contradiction(ward.data, app, &identity, by_uuid) {
         ward.add(kind, Some(&app.name), path, &reason, &way_out);
     }
     judge::refuse_damage(&db, Check::Quick)
@@ -103,17 +103,22 @@ fn database(
 
 /// What a database says of itself that the registry does not say of the app.
 fn contradiction(
+    data: &DataDir,
     app: &App,
     found: &Identity,
-    by_uuid: &HashMap<&str, &App>,
+    by_uuid: &HashMap<Uuid, &App>,
 ) -> Option<(Problem, String, String)> {
-    if app.uuid.as_ref() != Some(&found.uuid) {
-        if let Some(owner) = by_uuid.get(found.uuid.as_str()) {
-            let reason = format!("it is the database of app {}", owner.name);
-            let way_out = format!("move it to apps/{}, and this app's own database here", owner.name);
-            return Some((Problem::Misplaced, reason, way_out));
+    if !app.points_at(&found.uuid) {
+        if let Some(owner) = by_uuid.get(&found.uuid) {
+            let (what, way_out) = if is_at_home(data, owner) {
+                ("a copy of the database", "put the app's own database in its place".to_owned())
+            } else {
+                let way_out = format!("move it to apps/{}, and this app's own database here", owner.name);
+                ("the database", way_out)
+            };
+            return Some((Problem::Misplaced, format!("it is {what} of app {}", owner.name), way_out));
         }
-        let pointer = app.uuid.as_deref().unwrap_or("none");
+        let pointer = app.uuid_text().unwrap_or("none");
         let reason = format!("its uuid is {}, and the registry's pointer says {pointer}", found.uuid);
         return Some((Problem::Identity, reason, "put the app's own database there".to_owned()));
     }
@@ -134,17 +139,32 @@ fn contradiction(
     })
 }
 
+/// Whether an app's own database lies in its place.
+fn is_at_home(data: &DataDir, app: &App) -> bool {
+    let path = data.apps().join(&app.name).join("app.db");
+    look::open_database(&path)
+        .and_then(|(_, db)| Identity::read(&db))
+        .is_ok_and(|found| app.points_at(&found.uuid))
+}
+
 /// Something under `apps/` that nobody registered.
-fn stranger(ward: &mut Ward<'_>, path: &Path, by_uuid: &HashMap<&str, &App>) -> Result<(), HubError> {
+fn stranger(ward: &mut Ward<'_>, path: &Path, by_uuid: &HashMap<Uuid, &App>) -> Result<(), HubError> {
     let owner = path.join("app.db");
     let owner = look::open_database(&owner).and_then(|(_, db)| Identity::read(&db)).ok();
-    if let Some(owner) = owner.and_then(|identity| by_uuid.get(identity.uuid.as_str()).copied()) {
-        let reason = format!("it holds the database of app {}", owner.name);
-        let way_out = format!("move it to apps/{}", owner.name);
-        ward.add(Problem::Misplaced, Some(&owner.name), path, &reason, &way_out);
+    if let Some(owner) = owner.and_then(|identity| by_uuid.get(&identity.uuid).copied()) {
+        let name = &owner.name;
+        let (what, way_out) = if is_at_home(ward.data, owner) {
+            ("a second copy of", "move it away".to_owned())
+        } else if durable::exists(&ward.data.apps().join(name))? {
+            ("the database of", format!("move what lies in apps/{name} away, then this to apps/{name}"))
+        } else {
+            ("the database of", format!("move it to apps/{name}"))
+        };
+        ward.add(Problem::Misplaced, Some(name), path, &format!("it holds {what} app {name}"), &way_out);
     } else {
         let reason = "no registered app has this name";
-        ward.add(Problem::Orphaned, None, path, reason, "move it away if nobody needs it");
+        let way_out = "`streamhub app adopt` takes it where it is an app's; move it away if nobody needs it";
+        ward.add(Problem::Orphaned, None, path, reason, way_out);
     }
     if path.is_dir() { ward.stale_sidecars(None, path) } else { Ok(()) }
 }

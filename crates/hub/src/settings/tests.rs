@@ -34,6 +34,7 @@ fn defaults() {
     assert!(!settings.allow_volatile.value);
     assert_eq!(settings.log_format.value, LogFormat::Text);
     assert_eq!(settings.shutdown_grace_seconds.value, 10);
+    assert_eq!(settings.live_streams.value, LiveStreams::End);
     assert_eq!(settings.database_url.value, ControlDatabase::InDataDir);
     let entries = settings.entries();
     assert!(entries.iter().all(|entry| entry.source == Source::Default));
@@ -46,7 +47,7 @@ fn flag_then_environment_then_file_then_default() {
     let path = dir.path().join("streamhub.yaml");
     std::fs::write(
         &path,
-        "listen: 0.0.0.0:1\nshutdown_grace_seconds: 1\nlog_format: json\nallow_volatile:\n",
+        "listen: 0.0.0.0:1\nshutdown_grace_seconds: 1\nlog_format: json\nlive_streams: keep\nallow_volatile:\n",
     )
     .unwrap();
     let flags = Overrides { listen: Some("0.0.0.0:3".parse().unwrap()), ..Overrides::default() };
@@ -66,6 +67,7 @@ fn flag_then_environment_then_file_then_default() {
     );
     assert_eq!(settings.log_format.value, LogFormat::Json, "an empty variable is skipped");
     assert_eq!(settings.log_format.source, Source::File(path));
+    assert_eq!(settings.live_streams.value, LiveStreams::Keep);
     assert_eq!(settings.allow_volatile.source, Source::Default, "a key without a value sets nothing");
     assert_eq!(settings.database_url.source, Source::Default);
 }
@@ -90,6 +92,10 @@ fn a_bad_value_says_key_value_origin_and_what_is_accepted() {
             ["environment", "allow_volatile", "\"maybe\"", "true or false"],
         ),
         (in_env("STREAMHUB_LOG_FORMAT", "xml"), ["environment", "log_format", "\"xml\"", "text or json"]),
+        (
+            in_env("STREAMHUB_LIVE_STREAMS", "stop"),
+            ["environment", "live_streams", "\"stop\"", "end or keep"],
+        ),
         (
             in_file("shutdown_grace_seconds: -1"),
             ["streamhub.yaml", "shutdown_grace", "\"-1\"", "whole number"],

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use streamhub::{Adopted, Adoption, Proof, TenantId};
+use streamhub::{Adopted, Adoption, Hub, Proof, TenantId, boot};
 
 use super::known;
 use crate::context::{Context, Missing};
@@ -25,11 +25,12 @@ pub(crate) struct SealArgs {
 
 /// Copy an app's directory from elsewhere among the apps, and register it
 ///
-/// The directory is left as it is. Its identity, schema and seal are checked first; a name or uuid that is
-/// here already is refused.
+/// The directory is left as it is; one that lies in the data directory's own apps/ is registered where it
+/// lies. Its identity, schema and seal are checked first; a name or uuid that is here already is refused. A
+/// data directory that is not there is made.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  streamhub app adopt /mnt/usb/news-24 --data-dir /srv/media\n  streamhub app adopt /mnt/usb/news-24 --tenant acme --unsealed"
+    after_help = "Examples:\n  streamhub app adopt /mnt/usb/news-24 --data-dir /srv/media\n  streamhub app adopt /mnt/usb/news-24 --tenant acme --unsealed\n  streamhub app adopt /srv/media/apps/news-24 --data-dir /srv/media"
 )]
 pub(crate) struct AdoptArgs {
     /// The directory, which holds an app.db
@@ -53,8 +54,16 @@ pub(crate) fn seal(context: &Context, args: &SealArgs) -> anyhow::Result<Code> {
 
 pub(crate) fn adopt(context: &Context, args: AdoptArgs) -> anyhow::Result<Code> {
     let proof = if args.unsealed { Proof::Word } else { Proof::Seal };
+    // Where nothing is, there is the platform's tenant only, and a refusal leaves nothing behind.
+    let missing = match &args.tenant {
+        Some(tenant) if *tenant != TenantId::platform() => Missing::Refused,
+        _ => Missing::Created,
+    };
+    if missing == Missing::Created && boot::survey(&context.config())?.is_none() {
+        Hub::survey_adoption(&args.dir, proof)?;
+    }
     let adoption = Adoption { tenant: args.tenant, proof };
-    context.with_hub(Missing::Refused, |hub| {
+    context.with_hub(missing, |hub| {
         let adopted = hub.adopt(&args.dir, &adoption)?;
         output::result(context.json, &adopted, &Report(&adopted))
     })

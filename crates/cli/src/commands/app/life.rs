@@ -44,7 +44,8 @@ pub(crate) struct RenameArgs {
 
 /// Move an app to the trash
 ///
-/// Its name is free then. `streamhub app undelete` brings it back, media and all, until the trash is emptied.
+/// Its name is free then. For 30 days `streamhub app undelete` brings it back, media and all; after that a
+/// server that runs, or the next one that starts, removes it for good. `streamhub app list --deleted` shows when.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  streamhub app delete news-24 --data-dir /srv/media")]
 pub(crate) struct DeleteArgs {
@@ -84,8 +85,15 @@ pub(crate) fn rename(context: &Context, args: &RenameArgs) -> anyhow::Result<Cod
 pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
     context.with_hub(Missing::Refused, |hub| {
-        hub.delete(&name)?;
-        let people = format!("{name} is in the trash; `streamhub app undelete {name}` brings it back");
+        let deletion = hub.delete(&name)?;
+        let people = match &deletion.flaw {
+            None => format!("{name} is in the trash; `streamhub app undelete {name}` brings it back"),
+            Some(flaw) => format!(
+                "{name} is out of service, and its directory lies in {} as it was. `streamhub app undelete {name}` \
+                 refuses it until its database is mended: {flaw}",
+                deletion.dir.display()
+            ),
+        };
         output::result(context.json, &Deleted { deleted: true, name: &name }, &people)
     })
 }

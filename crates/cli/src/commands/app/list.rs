@@ -1,25 +1,29 @@
-//! `app list` and `app show`: the registry as it is, beside whoever uses it.
+//! `app list` and `app show`: the registry and the trash as they are, beside whoever uses them.
 
 use std::fmt;
 
 use serde::Serialize;
-use streamhub::apps::App;
+use streamhub::apps::{App, Deleted};
 use streamhub::look::Look;
 use streamhub::{AppId, status};
 
 use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
-use crate::table::{List, Row};
+use crate::table::{List, Row, or_dash};
 
-/// List all registered apps, by name
+/// List all registered apps, by name, or those in the trash
 ///
 /// Works beside a running server and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  streamhub app list --data-dir /srv/media\n  streamhub app list --json | jq -r '.data[].name'"
+    after_help = "Examples:\n  streamhub app list --data-dir /srv/media\n  streamhub app list --json | jq -r '.data[].name'\n  streamhub app list --deleted"
 )]
-pub(crate) struct ListArgs {}
+pub(crate) struct ListArgs {
+    /// Those in the trash: when each was deleted, and after what time it is removed for good
+    #[arg(long)]
+    deleted: bool,
+}
 
 /// Show one app
 ///
@@ -40,8 +44,23 @@ impl Row for App {
     }
 }
 
-pub(crate) fn list(context: &Context) -> anyhow::Result<Code> {
-    let list = List::of(context.look()?.apps()?);
+impl Row for Deleted {
+    const THINGS: &'static str = "deleted apps";
+    const COLUMNS: &'static [&'static str] = &["NAME", "TENANT", "DELETED", "PURGED AFTER"];
+
+    fn cells(&self) -> Vec<String> {
+        let purged_after = or_dash(self.purged_after.as_deref());
+        vec![self.name.clone(), self.tenant_id.clone(), self.deleted_at.clone(), purged_after]
+    }
+}
+
+pub(crate) fn list(context: &Context, args: &ListArgs) -> anyhow::Result<Code> {
+    let look = context.look()?;
+    if args.deleted { print(context, look.deleted_apps()?) } else { print(context, look.apps()?) }
+}
+
+fn print<T: Row + Serialize>(context: &Context, things: Vec<T>) -> anyhow::Result<Code> {
+    let list = List::of(things);
     output::result(context.json, &list, &list)?;
     Ok(Code::Done)
 }
@@ -99,13 +118,13 @@ impl fmt::Display for Shown {
             writeln!(f, "take-over     {detail}")?;
         }
         let lines = [
-            ("display name", &app.display_name),
-            ("room prefix", &app.livekit_room_prefix),
-            ("uuid", &app.uuid),
-            ("directory", &self.directory),
+            ("display name", app.display_name.as_deref()),
+            ("room prefix", app.livekit_room_prefix.as_deref()),
+            ("uuid", app.uuid_text()),
+            ("directory", self.directory.as_deref()),
         ];
         for (what, value) in lines {
-            writeln!(f, "{what:<13} {}", value.as_deref().unwrap_or("-"))?;
+            writeln!(f, "{what:<13} {}", value.unwrap_or("-"))?;
         }
         match &self.database {
             Some(found) => writeln!(

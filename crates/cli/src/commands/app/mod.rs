@@ -34,7 +34,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
     let context = Context::find(global, Overrides::default())?;
     match command {
-        Command::List(_) => list::list(&context),
+        Command::List(args) => list::list(&context, &args),
         Command::Show(args) => list::show(&context, &args),
         Command::Create(args) => life::create(&context, args),
         Command::Rename(args) => life::rename(&context, &args),

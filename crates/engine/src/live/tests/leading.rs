@@ -132,7 +132,7 @@ fn closing_while_it_is_opened_again_leaves_it_closed() {
     let fixture = fixture(Limits::default());
     insert(&fixture.live, 1).unwrap();
     let pool = &fixture.live.shared.pool;
-    let taken = pool.take().unwrap();
+    let taken = pool.take(Role::Reader).unwrap();
     pool.suspend();
     std::thread::scope(|scope| {
         let closing = scope.spawn(|| fixture.live.close());
@@ -150,7 +150,7 @@ fn closing_while_it_is_opened_again_leaves_it_closed() {
 #[test]
 fn what_is_at_work_too_long_to_be_closed_can_be_closed_later() {
     let fixture = fixture(Limits { wait: Duration::from_millis(20), ..Limits::default() });
-    let taken = fixture.live.shared.pool.take().unwrap();
+    let taken = fixture.live.shared.pool.take(Role::Reader).unwrap();
     assert!(fixture.live.close().is_err());
     assert!(Unopened::claim(&fixture.path).is_err(), "it is still open");
     drop(taken);
