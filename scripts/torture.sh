@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --quiet --release -p streamhub-tests --bins
+cargo build --quiet --release -p streamhub-cli -p streamhub-tests --bins
 cargo run --quiet --release -p streamhub-tests --bin torture -- "$@"
 cargo run --quiet --release -p streamhub-tests --bin torture -- live
 cargo run --quiet --release -p streamhub-tests --bin torture -- life

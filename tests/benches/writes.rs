@@ -3,6 +3,9 @@
 //! Each write is a closure of its own, and its caller goes on when the commit is durable. The plain side commits
 //! once for each row, or once for 64 rows, with `synchronous = FULL` and nothing around it. What a first write
 //! costs once for each opening comes before the measured rounds on both sides.
+//!
+//! Many callers on one app are measured both as a media server has them, tasks of an async runtime, and as
+//! threads, of which each has to be woken by the kernel for every answer.
 
 mod support;
 
@@ -15,6 +18,7 @@ use rusqlite::{Connection, params};
 use streamhub::{AppId, Hub, HubError, Lease};
 use streamhub_tests::files::scratch;
 use streamhub_tests::measure::{Goal, Needs, by_turns};
+use tokio::runtime::Runtime;
 
 const CALLERS: usize = 64;
 const ROUNDS: usize = 11;
@@ -27,7 +31,11 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 fn main() {
     let scratch = scratch();
+    let runtime = Runtime::new().expect("a runtime");
+    // A media server opens its hub inside its runtime, whose threads then do the hub's blocking work.
+    let entered = runtime.enter();
     let hub = support::hub(scratch.path());
+    drop(entered);
     let ids: Vec<AppId> = (0..2 * CALLERS).map(|number| support::create(&hub, number)).collect();
     let (ours, plain) = ids.split_at(CALLERS);
     let leases: Vec<Lease> = ours.iter().map(|id| hub.app(id).expect("a lease")).collect();
@@ -35,13 +43,20 @@ fn main() {
     let mut files: Vec<Connection> = plain.iter().map(|id| support::plain(&path(&hub, id))).collect();
 
     let on_one: Vec<&Lease> = vec![&leases[0]; CALLERS];
-    let compared = by_turns(ROUNDS, || leased(&on_one, 100), || one_by_one(&files[0], 400));
-    let what = "64 callers on one app, against one commit for each row";
-    Goal { id: "4a", what, needs: Needs::AtLeast(8.0), unit: "writes/s" }.print_ratio(&compared);
-
-    let compared = by_turns(ROUNDS, || leased(&on_one, 100), || in_batches(&files[0], 100));
-    let what = "64 callers on one app, against commits of 64 rows";
-    Goal { id: "4b", what, needs: Needs::AtLeast(0.8), unit: "writes/s" }.print_ratio(&compared);
+    let by_tasks = || tasks(&runtime, &leases[0], 100);
+    let by_threads = || leased(&on_one, 100);
+    let single = || one_by_one(&files[0], 400);
+    let batches = || in_batches(&files[0], 100);
+    let eight = |id, what| Goal { id, what, needs: Needs::AtLeast(8.0), unit: "writes/s" };
+    eight("4a", "64 tasks on one app, against one commit for each row")
+        .print_ratio(&by_turns(ROUNDS, by_tasks, single));
+    eight("4e", "64 threads on one app, against one commit for each row")
+        .print_ratio(&by_turns(ROUNDS, by_threads, single));
+    let most = |id, what| Goal { id, what, needs: Needs::AtLeast(0.8), unit: "writes/s" };
+    most("4b", "64 tasks on one app, against commits of 64 rows")
+        .print_ratio(&by_turns(ROUNDS, by_tasks, batches));
+    most("4f", "64 threads on one app, against commits of 64 rows")
+        .print_ratio(&by_turns(ROUNDS, by_threads, batches));
 
     let compared = by_turns(ROUNDS, || leased(&[&leases[0]], 400), || one_by_one(&files[0], 400));
     let what = "one caller, against one commit for each row";
@@ -67,6 +82,32 @@ fn leased(leases: &[&Lease], writes: usize) -> f64 {
                 Ok(())
             })
             .expect("a durable write");
+    })
+}
+
+/// Writes per second of 64 tasks on one app.
+fn tasks(runtime: &Runtime, lease: &Lease, writes: usize) -> f64 {
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let lease = lease.clone();
+                tokio::spawn(async move {
+                    for _ in 0..writes {
+                        let name = name();
+                        let write = lease.write_async(move |tx| -> Result<(), HubError> {
+                            tx.execute(INSERT, [&name, STARTED]).expect("a new row");
+                            Ok(())
+                        });
+                        write.await.expect("a durable write");
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("no task panics");
+        }
+        per_second(CALLERS * writes, start)
     })
 }
 

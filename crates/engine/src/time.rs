@@ -49,14 +49,6 @@ impl Moment {
         Self(now())
     }
 
-    /// Whether it lies further back than `age`.
-    pub fn is_older_than(&self, age: std::time::Duration) -> bool {
-        let (Ok(at), Ok(age)) = (self.0.parse::<Timestamp>(), jiff::SignedDuration::try_from(age)) else {
-            return false;
-        };
-        at.checked_add(age).is_ok_and(|end| end < Timestamp::now())
-    }
-
     /// As `2026-11-21T03:54:52.423Z`.
     pub fn as_str(&self) -> &str {
         &self.0
