@@ -14,6 +14,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ fn main() {
         }
         ["mixed", dir] => println!("{}", mixed(&hub(dir))),
         ["churn", dir] => println!("{}", churn(&hub(dir))),
+        ["plain-churn", dir] => plain_churn(Path::new(dir)),
         _ => measure(),
     }
 }
@@ -87,6 +89,8 @@ fn measure() {
         told[name].as_array().expect("a list").iter().filter_map(Value::as_f64).collect()
     };
     let compared = Compared { ours: values("with"), baseline: values("without") };
+    let beside = Compared { ours: values("beside"), baseline: values("without") };
+    println!("p99 while another process opens plain databases instead: {:.2} × that without", beside.ratio());
     println!("closed apps that were leased meanwhile: {:.0} per second", number(&told, "leased"));
     let what = "p99 of reads of open apps while closed ones are leased, against p99 without";
     Goal { id: "8d", what, needs: Needs::AtMost(1.2), unit: "µs" }.print_ratio(&compared);
@@ -204,8 +208,28 @@ fn churn(hub: &Hub) -> Value {
         },
         || p99_of_reads(hub),
     );
+    // What the machine itself does to a reader when files are opened and closed beside it, by no thread of ours.
+    let beside: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let dir = hub.data().root().parent().expect("a parent");
+            let program = std::env::current_exe().expect("the path of the running program");
+            let mut other = Command::new(program).arg("plain-churn").arg(dir).spawn().expect("a process");
+            let p99 = p99_of_reads(hub);
+            other.kill().and_then(|()| other.wait()).expect("an end");
+            p99
+        })
+        .collect();
     let leased = leased.into_inner() as f64 * 1e3 / took.into_inner() as f64;
-    json!({ "with": compared.ours, "without": compared.baseline, "leased": leased })
+    json!({ "with": compared.ours, "without": compared.baseline, "beside": beside, "leased": leased })
+}
+
+/// Opens, reads and closes the same closed apps with plain connections, until it is killed.
+fn plain_churn(dir: &Path) {
+    for app in COLD.cycle() {
+        let db = support::plain(&dir.join(format!("data/apps/{}/app.db", support::app_id(app))));
+        db.query_row("SELECT count(*) FROM streams", [], |_| Ok(())).expect("a count");
+        db.close().expect("an end");
+    }
 }
 
 /// Microseconds below which 99 of 100 reads, a lease included, end.

@@ -151,7 +151,8 @@ impl Opener for AppOpener {
         self.services.unsealed.notice(&place)?;
         // What an older system left as live has no reservation, so nothing else asks for attention to it.
         let of_before = || self.services.begun.others(registered.id, &WriteTx::within(&db));
-        if self.services.live_streams == LiveStreams::End
+        if registered.split_state.is_some()
+            && self.services.live_streams == LiveStreams::End
             && of_before().is_ok_and(|streams| !streams.is_empty())
         {
             self.services.upkeep.ship(id);
