@@ -42,6 +42,7 @@ struct FakeHandle {
     state: Mutex<HandleState>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "a model's handle is told one thing at a time")]
 struct HandleState {
     is_closed: bool,
     is_condemned: bool,
