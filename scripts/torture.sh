@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --quiet --release -p streamhub-cli -p streamhub-tests --bins
+cargo build --quiet --release -p streamhub-tests --bins
 cargo run --quiet --release -p streamhub-tests --bin torture -- "$@"
 cargo run --quiet --release -p streamhub-tests --bin torture -- live
 cargo run --quiet --release -p streamhub-tests --bin torture -- life
@@ -15,6 +15,7 @@ scratch=$(mktemp -d -p "${CARGO_TARGET_DIR:-target}")
 trap 'rm -rf "$scratch"' EXIT
 probe() { cargo run --quiet --release -p streamhub-tests --bin "$1" -- "${@:2}"; }
 probe copy-probe live "$scratch/live" 200
+probe copy-probe sealing "$scratch/sealing" 200
 probe copy-probe sealed "$scratch/sealed" 200
 probe copy-probe move "$scratch/move"
 probe crowd-probe make "$scratch/crowd" 3000

@@ -25,6 +25,13 @@ fn of_a_live_app_no_copy_is_adopted() {
 }
 
 #[test]
+fn of_an_app_that_is_sealed_between_writes_no_torn_copy_is_adopted() {
+    let told = told(&["sealing", "20"]);
+    assert!(told[1].starts_with("20 copies, ") && told[1].contains(" 0 torn, "), "{told:?}");
+    assert!(!told[1].ends_with(", 0 seals"), "{told:?}");
+}
+
+#[test]
 fn every_sealed_copy_is_adopted_and_holds_the_same() {
     assert_eq!(told(&["sealed", "20"]), ["20 copies, 20 the same"]);
 }

@@ -1,6 +1,7 @@
 //! Copies of apps' directories, made by `cp -r`, and what becomes of them elsewhere.
 //!
 //! `copy-probe live DIR COPIES` copies an app that is written to all the time, and has each copy adopted.
+//! `copy-probe sealing DIR COPIES` does so while the app is sealed again and again between the writes.
 //! `copy-probe sealed DIR COPIES` seals an app before each copy, and has each adopted.
 //! `copy-probe move DIR` moves an app from one installation to another, back, and there again.
 //!
@@ -12,7 +13,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use streamhub::progress::Silent;
@@ -29,9 +30,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["live", dir, copies] => live(Path::new(dir), copies.parse().expect("a number")),
+        ["sealing", dir, copies] => sealing(Path::new(dir), copies.parse().expect("a number")),
         ["sealed", dir, copies] => sealed(Path::new(dir), copies.parse().expect("a number")),
         ["move", dir] => back_and_forth(Path::new(dir)),
-        _ => Err("usage: copy-probe live DIR COPIES | sealed DIR COPIES | move DIR".into()),
+        _ => Err("usage: copy-probe live|sealing|sealed DIR COPIES | move DIR".into()),
     };
     ended(result)
 }
@@ -47,9 +49,12 @@ fn id() -> AppId {
     APP.parse().expect("an app's name")
 }
 
-/// Two rows in one transaction, of the same number, some pages apart.
-fn write_pair(hub: &Hub, number: i64) -> Result<(), HubError> {
+/// Two rows in one transaction, of the same number, some pages apart. The numbers are those of the transactions.
+fn write_pair(hub: &Hub) -> Result<(), HubError> {
     hub.app(&id())?.write(move |tx| {
+        let number: i64 = tx
+            .query_row("SELECT coalesce(max(id), 0) / 2 FROM vods", [], |row| row.get(0))
+            .map_err(streamhub::StoreError::from)?;
         let row = |half: &str| NewVod {
             metatags_json: Some(format!("\"{}\"", "x".repeat(3000))),
             app_id: 1,
@@ -83,48 +88,110 @@ fn copy(from: &Path, to: &Path) -> Result<bool> {
     Ok(Command::new("cp").arg("-r").arg(from).arg(to).output()?.status.success())
 }
 
-fn live(dir: &Path, copies: usize) -> Result<()> {
-    let here = open(&dir.join("here"))?;
-    here.create(&NewApp::new(id(), TenantId::platform()))?;
-    write_pair(&here, 0)?;
-    let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(1)));
-    let writers: Vec<_> = (0..2)
-        .map(|_| {
-            let (hub, stop, number) = (here.clone(), Arc::clone(&stop), Arc::clone(&number));
-            thread::spawn(move || -> Result<(), HubError> {
-                while !stop.load(Ordering::Relaxed) {
-                    write_pair(&hub, number.fetch_add(1, Ordering::Relaxed))?;
-                }
-                Ok(())
+/// An app that two threads write to.
+struct Written {
+    hub: Hub,
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    writers: Vec<thread::JoinHandle<Result<(), HubError>>>,
+}
+
+impl Written {
+    fn begin(dir: &Path) -> Result<Self> {
+        let hub = open(&dir.join("here"))?;
+        hub.create(&NewApp::new(id(), TenantId::platform()))?;
+        write_pair(&hub)?;
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
+        let writers = (0..2)
+            .map(|_| {
+                let (hub, stop, written) = (hub.clone(), Arc::clone(&stop), Arc::clone(&written));
+                thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        write_pair(&hub)?;
+                        written.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
             })
-        })
-        .collect();
+            .collect();
+        Ok(Self { hub, stop, written, writers })
+    }
+
+    /// Gives each of so many copies, and a hub of its own, to `judge`.
+    fn each_copy(
+        &self,
+        dir: &Path,
+        copies: usize,
+        mut judge: impl FnMut(&Path, &Hub) -> Result<()>,
+    ) -> Result<()> {
+        for at in 0..copies {
+            let copy_dir = dir.join(format!("copy-{at}"));
+            copy(self.hub.data().app(&id()).dir(), &copy_dir)?;
+            let there = open(&dir.join(format!("there-{at}")))?;
+            judge(&copy_dir, &there)?;
+            there.close()?;
+            std::fs::remove_dir_all(&copy_dir).and_then(|()| std::fs::remove_dir_all(there.data().root()))?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for writer in self.writers {
+            writer.join().map_err(|_| "a writer panicked")??;
+        }
+        println!("{} transactions meanwhile", self.written.load(Ordering::Relaxed));
+        Ok(self.hub.close()?)
+    }
+}
+
+fn live(dir: &Path, copies: usize) -> Result<()> {
+    let here = Written::begin(dir)?;
     let (mut sealed, mut whole, mut torn, mut refused) = (0, 0, 0, 0);
-    for at in 0..copies {
-        let copy_dir = dir.join(format!("copy-{at}"));
-        copy(here.data().app(&id()).dir(), &copy_dir)?;
-        let there = open(&dir.join(format!("there-{at}")))?;
-        sealed += usize::from(there.adopt(&copy_dir, &Adoption::default()).is_ok());
-        match there.adopt(&copy_dir, &Adoption { tenant: None, proof: Proof::Word }) {
-            Ok(_) if content(&there)?.1 => whole += 1,
+    here.each_copy(dir, copies, |copy, there| {
+        sealed += usize::from(there.adopt(copy, &Adoption::default()).is_ok());
+        match there.adopt(copy, &Adoption { tenant: None, proof: Proof::Word }) {
+            Ok(_) if content(there)?.1 => whole += 1,
             Ok(_) => torn += 1,
             Err(_) if there.apps()?.is_empty() => refused += 1,
             Err(error) => return Err(error.into()),
         }
-        there.close()?;
-        std::fs::remove_dir_all(&copy_dir).and_then(|()| std::fs::remove_dir_all(there.data().root()))?;
-    }
-    stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.join().map_err(|_| "a writer panicked")??;
-    }
+        Ok(())
+    })?;
     println!("{copies} copies, {sealed} adopted");
     println!("at a person's word: {whole} whole, {torn} torn, {refused} refused");
-    if sealed + torn > 0 {
-        return Err("a copy was adopted that cannot be believed".into());
-    }
-    println!("{} transactions meanwhile", number.load(Ordering::Relaxed));
-    Ok(here.close()?)
+    here.end()?;
+    if sealed + torn > 0 { Err("a copy was adopted that cannot be believed".into()) } else { Ok(()) }
+}
+
+fn sealing(dir: &Path, copies: usize) -> Result<()> {
+    let here = Written::begin(dir)?;
+    let (hub, stop) = (here.hub.clone(), Arc::clone(&here.stop));
+    let sealer = thread::spawn(move || {
+        let mut seals = 0;
+        while !stop.load(Ordering::Relaxed) {
+            // Busy where the writers leave no gap.
+            seals += usize::from(hub.seal(&id()).is_ok());
+        }
+        seals
+    });
+    let (mut with_seal, mut whole, mut torn) = (0, 0, 0);
+    here.each_copy(dir, copies, |copy, there| {
+        with_seal += usize::from(copy.join("app.seal").exists());
+        match there.adopt(copy, &Adoption::default()) {
+            Ok(_) if content(there)?.1 => whole += 1,
+            Ok(_) => torn += 1,
+            Err(_) if there.apps()?.is_empty() => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    })?;
+    here.end()?;
+    let seals = sealer.join().map_err(|_| "the sealer panicked")?;
+    println!(
+        "{copies} copies, {with_seal} with a seal, {whole} adopted and whole, {torn} torn, {seals} seals"
+    );
+    if torn > 0 { Err("a copy was adopted that cannot be believed".into()) } else { Ok(()) }
 }
 
 fn sealed(dir: &Path, copies: usize) -> Result<()> {
@@ -132,7 +199,7 @@ fn sealed(dir: &Path, copies: usize) -> Result<()> {
     here.create(&NewApp::new(id(), TenantId::platform()))?;
     let mut same = 0;
     for at in 0..copies {
-        write_pair(&here, i64::try_from(at)?)?;
+        write_pair(&here)?;
         here.seal(&id())?;
         let copy_dir = dir.join(format!("copy-{at}"));
         if !copy(here.data().app(&id()).dir(), &copy_dir)? {
@@ -162,7 +229,7 @@ fn carry(from: &Hub, to: &Hub, by: &Path) -> Result<()> {
 fn back_and_forth(dir: &Path) -> Result<()> {
     let (one, other) = (open(&dir.join("one"))?, open(&dir.join("other"))?);
     one.create(&NewApp::new(id(), TenantId::platform()))?;
-    write_pair(&one, 0)?;
+    write_pair(&one)?;
     let first = dir.join("copy-0");
     carry(&one, &other, &first)?;
     // What never was in service elsewhere does not replace what is in the trash.
@@ -175,7 +242,7 @@ fn back_and_forth(dir: &Path) -> Result<()> {
     }
     let (mut here, mut there) = (&other, &one);
     for number in 1..5 {
-        write_pair(here, number)?;
+        write_pair(here)?;
         carry(here, there, &dir.join(format!("copy-{number}")))?;
         (here, there) = (there, here);
         let (rows, whole) = content(here)?;
