@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait_until};
 
 /// Connections and file descriptors.
@@ -50,7 +50,13 @@ pub(crate) struct Budget {
     state: Mutex<State>,
     // Something was given back, or a handle became idle.
     freed: Condvar,
+    /// Callers that look for something to close, or sleep.
     waiting: AtomicUsize,
+    /// Those of them that sleep: to wake nobody would cost every lease that ends a system call.
+    sleeping: AtomicUsize,
+    /// Counts what was given back and what became idle, so that nothing is missed between a look for idle
+    /// handles and the sleep that follows.
+    news: AtomicU64,
     evict_one: OnceLock<EvictOne>,
 }
 
@@ -60,9 +66,6 @@ type EvictOne = Box<dyn Fn() -> bool + Send + Sync>;
 #[derive(Debug, Default)]
 struct State {
     used: Cost,
-    /// Counts what was given back and what became idle, so that nothing is missed between a look for idle
-    /// handles and the wait that follows.
-    news: u64,
 }
 
 /// A part of the budget, given back when it is dropped.
@@ -74,8 +77,15 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limit: Cost) -> Arc<Self> {
-        let (state, freed, waiting) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
-        Arc::new(Self { limit, state, freed, waiting, evict_one: OnceLock::new() })
+        Arc::new(Self {
+            limit,
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            sleeping: AtomicUsize::new(0),
+            news: AtomicU64::new(0),
+            evict_one: OnceLock::new(),
+        })
     }
 
     /// Says once how something idle is closed. Without that nothing ever is.
@@ -117,16 +127,33 @@ impl Budget {
 
     fn reserve_or_wait(self: &Arc<Self>, cost: Cost, deadline: Instant) -> Option<Reservation> {
         loop {
-            let news = lock(&self.state).news;
+            let news = self.news.load(Ordering::SeqCst);
             let evicted = self.make_room();
             if let Some(reserved) = self.try_reserve(cost) {
                 return Some(reserved);
             }
-            let mut state = lock(&self.state);
-            while !evicted && state.news == news {
-                state = wait_until(&self.freed, state, deadline)?;
+            if !evicted {
+                self.sleep(news, deadline)?;
             }
         }
+    }
+
+    /// Sleeps until there is more news than this; none where that is not before `deadline`.
+    fn sleep(&self, news: u64, deadline: Instant) -> Option<()> {
+        let mut state = lock(&self.state);
+        // Whoever has news sees this count, or had it so early that it is seen here.
+        self.sleeping.fetch_add(1, Ordering::SeqCst);
+        let has_news = loop {
+            if self.news.load(Ordering::SeqCst) != news {
+                break Some(());
+            }
+            match wait_until(&self.freed, state, deadline) {
+                Some(woken) => state = woken,
+                None => break None,
+            }
+        };
+        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+        has_news
     }
 
     /// How many callers wait.
@@ -137,8 +164,13 @@ impl Budget {
 
     /// Says that a handle is idle, so that whoever waits may close it.
     pub(crate) fn poke(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            lock(&self.state).news += 1;
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        self.news.fetch_add(1, Ordering::SeqCst);
+        if self.sleeping.load(Ordering::SeqCst) > 0 {
+            // Who counts as sleeping has this lock until it is asleep.
+            drop(lock(&self.state));
             self.freed.notify_all();
         }
     }
