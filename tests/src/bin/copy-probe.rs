@@ -89,14 +89,14 @@ fn copy(from: &Path, to: &Path) -> Result<bool> {
 }
 
 /// An app that two threads write to.
-struct Written {
+struct Source {
     hub: Hub,
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
     writers: Vec<thread::JoinHandle<Result<(), HubError>>>,
 }
 
-impl Written {
+impl Source {
     fn begin(dir: &Path) -> Result<Self> {
         let hub = open(&dir.join("here"))?;
         hub.create(&NewApp::new(id(), TenantId::platform()))?;
@@ -146,7 +146,7 @@ impl Written {
 }
 
 fn live(dir: &Path, copies: usize) -> Result<()> {
-    let here = Written::begin(dir)?;
+    let here = Source::begin(dir)?;
     let (mut sealed, mut whole, mut torn, mut refused) = (0, 0, 0, 0);
     here.each_copy(dir, copies, |copy, there| {
         sealed += usize::from(there.adopt(copy, &Adoption::default()).is_ok());
@@ -165,7 +165,7 @@ fn live(dir: &Path, copies: usize) -> Result<()> {
 }
 
 fn sealing(dir: &Path, copies: usize) -> Result<()> {
-    let here = Written::begin(dir)?;
+    let here = Source::begin(dir)?;
     let (hub, stop) = (here.hub.clone(), Arc::clone(&here.stop));
     let sealer = thread::spawn(move || {
         let mut seals = 0;
