@@ -186,19 +186,7 @@ impl FromStr for TenantId {
     }
 }
 
-impl TryFrom<String> for TenantId {
-    type Error = BadTenantId;
-
-    fn try_from(key: String) -> Result<Self, BadTenantId> {
-        key.parse()
-    }
-}
-
-impl From<TenantId> for String {
-    fn from(id: TenantId) -> Self {
-        id.0
-    }
-}
+streamhub_engine::parsed_text!(TenantId);
 
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

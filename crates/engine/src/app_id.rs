@@ -47,19 +47,7 @@ impl FromStr for AppId {
     }
 }
 
-impl TryFrom<String> for AppId {
-    type Error = BadAppId;
-
-    fn try_from(name: String) -> Result<Self, BadAppId> {
-        name.parse()
-    }
-}
-
-impl From<AppId> for String {
-    fn from(id: AppId) -> Self {
-        id.0
-    }
-}
+crate::parsed_text!(AppId);
 
 impl fmt::Display for AppId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,6 +30,7 @@ pub mod meta;
 pub mod migrate;
 pub mod names;
 pub mod observe;
+mod parsed;
 pub mod read_pool;
 pub mod reshape;
 pub mod seal;

@@ -71,19 +71,7 @@ impl FromStr for Moment {
     }
 }
 
-impl TryFrom<String> for Moment {
-    type Error = NotAMoment;
-
-    fn try_from(text: String) -> Result<Self, NotAMoment> {
-        text.parse()
-    }
-}
-
-impl From<Moment> for String {
-    fn from(moment: Moment) -> Self {
-        moment.0
-    }
-}
+crate::parsed_text!(Moment);
 
 impl ToSql for Moment {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -55,19 +55,7 @@ impl FromStr for Uuid {
     }
 }
 
-impl TryFrom<String> for Uuid {
-    type Error = BadUuid;
-
-    fn try_from(text: String) -> Result<Self, BadUuid> {
-        text.parse()
-    }
-}
-
-impl From<Uuid> for String {
-    fn from(uuid: Uuid) -> Self {
-        uuid.0
-    }
-}
+crate::parsed_text!(Uuid);
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,10 @@ use crate::error::HubError;
 use crate::progress::Progress;
 use crate::report::SplitReport;
 
+/// The key in an app.db's `_streamhub_meta` that says: what an older system's `vods.db` beside it holds was
+/// imported.
+pub const VODS_IMPORTED: &str = "vods_import_done";
+
 /// A data directory that this process holds the lock of.
 #[derive(Clone, Debug)]
 pub struct Site {

@@ -22,7 +22,11 @@ use crate::turns::Turn;
 /// The streams that this process has begun and not ended, by their apps' numbers. Whatever else is marked as
 /// live was so when a process before ended; no clock is asked, since one can be set back.
 #[derive(Debug, Default)]
-pub(crate) struct Begun(Mutex<HashMap<i64, HashSet<String>>>);
+pub(crate) struct Begun {
+    streams: Mutex<HashMap<i64, HashSet<String>>>,
+    /// Apps that were looked through for streams of before.
+    seen: Mutex<HashSet<i64>>,
+}
 
 impl Begun {
     fn add(&self, app: i64, stream: String) {
@@ -33,10 +37,14 @@ impl Begun {
         self.apps().get(&app).is_some_and(|streams| streams.contains(stream))
     }
 
-    /// The streams of an app that are marked as live and that this process has not begun.
-    pub(crate) fn others(&self, app: i64, tx: &ReadTx<'_>) -> Result<BTreeSet<String>> {
+    /// The streams that are marked as live when this process opens an app for the first time; none later.
+    pub(crate) fn first_look(&self, app: i64, tx: &ReadTx<'_>) -> Result<BTreeSet<String>> {
+        if self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&app) {
+            return Ok(BTreeSet::new());
+        }
         let live = streams::live_since(tx, &Moment::now())?;
-        Ok(live.into_iter().filter(|stream| !self.has(app, stream)).collect())
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(app);
+        Ok(live.into_iter().collect())
     }
 
     fn remove(&self, app: i64, ended: &[String]) {
@@ -56,7 +64,7 @@ impl Begun {
     }
 
     fn apps(&self) -> MutexGuard<'_, HashMap<i64, HashSet<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,16 +189,6 @@ impl Lease {
     /// ```
     pub async fn delete_vod_async(&self, vod: i64) -> Result<vods::Vod> {
         self.write_async(deletion(vod)).await
-    }
-
-    /// Settles every stream of before, unless they go on: also those of an older system, which reserved nothing.
-    pub(crate) fn settle_all_streams(&self) -> Result<()> {
-        let services = self.services();
-        let of_before = match services.live_streams {
-            LiveStreams::End => self.read(|tx| services.begun.others(self.registered().id, tx))?,
-            LiveStreams::Keep => return Ok(()),
-        };
-        if of_before.is_empty() { Ok(()) } else { self.settle_streams(of_before) }
     }
 
     /// Ends those of the streams that were live when the process before ended, unless they go on, and gives

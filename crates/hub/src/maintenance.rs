@@ -4,6 +4,7 @@ use serde::Serialize;
 use streamhub_control::{Connection, SqlResult};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::error::SqliteContext;
+use streamhub_engine::names::quoted;
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{AppId, Database, filesystem};
 
@@ -196,8 +197,4 @@ fn extent(db: &Database) -> Result<Extent> {
         wal_size_bytes: bytes(&sidecar(path, "-wal")),
         freelist_count: db.pragma_query_value(None, "freelist_count", |row| row.get(0)).of(path)?,
     })
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -25,7 +25,7 @@ use crate::app_config::AppConfig;
 use crate::blocking::{Blocking, OF_ONE_APP};
 use crate::error::HubError;
 use crate::hub::LiveStreams;
-use crate::legacy::{LegacySource, Site};
+use crate::legacy::{LegacySource, Site, VODS_IMPORTED};
 use crate::live_streams::Begun;
 use crate::pre_migrate;
 use crate::sealing::Unsealed;
@@ -35,9 +35,6 @@ use crate::upkeep::Upkeep;
 /// Attention: an app's outbox may hold work. The reference names the opening that wrote to the app, so that
 /// forgetting one says nothing about another.
 pub(crate) const OUTBOX: &str = "outbox";
-
-/// In an app.db that holds what an older system's recordings beside it hold.
-const IMPORTED: &str = "vods_import_done";
 
 /// What leases need of their hub. Not the hub itself: it holds the open apps, which would then hold it.
 ///
@@ -150,12 +147,12 @@ impl Opener for AppOpener {
         let db = self.open_database(&place, &registered)?;
         self.services.unsealed.notice(&place)?;
         // What an older system left as live has no reservation, so nothing else asks for attention to it.
-        let of_before = || self.services.begun.others(registered.id, &WriteTx::within(&db));
+        let of_before = || self.services.begun.first_look(registered.id, &WriteTx::within(&db));
         if registered.split_state.is_some()
             && self.services.live_streams == LiveStreams::End
-            && of_before().is_ok_and(|streams| !streams.is_empty())
+            && let Ok(streams) = of_before()
         {
-            self.services.upkeep.ship(id);
+            self.services.upkeep.settle(id, streams);
         }
         let written = Arc::default();
         let config = live::Config {
@@ -251,7 +248,7 @@ impl AppOpener {
         // One that was adopted from where it was taken over brings the file along, and what it held.
         let path = place.db();
         let inspected = Database::inspect(&path)?;
-        if meta::get(&inspected, IMPORTED).of(&path)?.is_some() {
+        if meta::get(&inspected, VODS_IMPORTED).of(&path)?.is_some() {
             return Ok(());
         }
         let detail =

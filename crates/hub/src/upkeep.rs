@@ -3,7 +3,7 @@
 //! It closes apps that nobody uses, ships their outboxes, finishes what the process before left behind,
 //! prunes what was kept long enough, and looks once for directories that the registry does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,7 +32,26 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Tasks {
     stop: bool,
+    errands: Errands,
+}
+
+/// What apps were found to need since the thread looked last.
+#[derive(Debug, Default)]
+struct Errands {
+    /// Streams of before that are to be settled.
+    streams: BTreeMap<AppId, BTreeSet<String>>,
     outboxes: BTreeSet<AppId>,
+}
+
+impl Errands {
+    fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.outboxes.is_empty()
+    }
+
+    fn add(&mut self, mut other: Self) {
+        self.streams.append(&mut other.streams);
+        self.outboxes.append(&mut other.outboxes);
+    }
 }
 
 impl Upkeep {
@@ -47,10 +66,18 @@ impl Upkeep {
         }
     }
 
-    /// Has an app's outbox shipped soon, and its streams of before settled.
+    /// Has an app's outbox shipped soon.
     pub(crate) fn ship(&self, id: &AppId) {
-        self.desk.tasks().outboxes.insert(id.clone());
+        self.desk.tasks().errands.outboxes.insert(id.clone());
         self.desk.woken.notify_one();
+    }
+
+    /// Has an app's streams of before settled soon.
+    pub(crate) fn settle(&self, id: &AppId, streams: BTreeSet<String>) {
+        if !streams.is_empty() {
+            self.desk.tasks().errands.streams.insert(id.clone(), streams);
+            self.desk.woken.notify_one();
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -87,16 +114,22 @@ impl Desk {
         drop(first);
         let mut swept = Instant::now();
         let mut pruned: Option<Instant> = None;
-        // Outboxes that could not be shipped; each new one is asked for once.
-        let mut failed = BTreeSet::new();
-        while let Some(outboxes) = self.wait_until(swept + every) {
+        // What could not be done; each new errand is tried at once.
+        let mut failed = Errands::default();
+        while let Some(Errands { streams, outboxes }) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
             let hub = Hub { shared };
+            for (id, streams) in streams {
+                let settled = hub.app(&id).and_then(|lease| lease.settle_streams(streams.clone()));
+                if is_to_be_tried_again(&settled) {
+                    failed.streams.insert(id, streams);
+                }
+                note("settle streams", settled);
+            }
             for id in outboxes {
-                let settled = hub.app(&id).and_then(|lease| lease.settle_all_streams());
-                let shipped = settled.and_then(|()| hub.ship(&id));
-                if matches!(&shipped, Err(error) if !matches!(error, HubError::UnknownApp { .. })) {
-                    failed.insert(id);
+                let shipped = hub.ship(&id);
+                if is_to_be_tried_again(&shipped) {
+                    failed.outboxes.insert(id);
                 }
                 note("ship an outbox", shipped);
             }
@@ -104,7 +137,7 @@ impl Desk {
                 hub.shared.cache.sweep();
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 swept = Instant::now();
-                self.tasks().outboxes.append(&mut failed);
+                self.tasks().errands.add(std::mem::take(&mut failed));
                 asking.retain(|id| !hub.is_attended_to(id));
             }
             if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
@@ -115,19 +148,23 @@ impl Desk {
     }
 
     /// Waits for work or a moment; none when it is time to stop.
-    fn wait_until(&self, moment: Instant) -> Option<BTreeSet<AppId>> {
+    fn wait_until(&self, moment: Instant) -> Option<Errands> {
         let mut tasks = self.tasks();
         loop {
             if tasks.stop {
                 return None;
             }
             let left = moment.saturating_duration_since(Instant::now());
-            if !tasks.outboxes.is_empty() || left.is_zero() {
-                return Some(std::mem::take(&mut tasks.outboxes));
+            if !tasks.errands.is_empty() || left.is_zero() {
+                return Some(std::mem::take(&mut tasks.errands));
             }
             tasks = self.woken.wait_timeout(tasks, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+fn is_to_be_tried_again(done: &Result<()>) -> bool {
+    matches!(done, Err(error) if !matches!(error, HubError::UnknownApp { .. }))
 }
 
 fn note<T>(what: &'static str, done: Result<T>) -> Option<T> {

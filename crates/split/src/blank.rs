@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use streamhub_appstore::Template;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::{Database, Result, time};
+use streamhub_engine::{Database, Result};
 
 use crate::indices::Indices;
 use crate::older::TABLES;
@@ -35,7 +35,6 @@ impl Blank {
 
     /// Makes what was waiting for the rows, in the transaction that brought them.
     pub(crate) fn complete(&self, tx: &Connection) -> rusqlite::Result<()> {
-        tx.execute("UPDATE _streamhub_migrations SET applied_at = ?1", [time::now()])?;
         self.waiting.iter().try_for_each(|indices| indices.create(tx))
     }
 }

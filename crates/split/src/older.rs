@@ -12,7 +12,7 @@ use streamhub_engine::{Database, Error, Result, Unfit};
 pub(crate) const NEWEST: u32 = 8;
 
 /// Set in an app.db once its own `vods.db` and the global streams and vods were imported.
-pub(crate) const VODS_DONE: &str = "vods_import_done";
+pub(crate) const VODS_DONE: &str = streamhub::legacy::VODS_IMPORTED;
 /// Set in an app.db once the global ingress rows were imported.
 pub(crate) const INGRESS_DONE: &str = "ingress_import_done";
 /// Set in the control database once no app is left to be split.

@@ -110,16 +110,6 @@ impl<O: Opener> Cache<O> {
         stats
     }
 
-    /// The apps that are open.
-    pub fn open_apps(&self) -> Vec<AppId> {
-        let slots: Vec<_> = self.shared.slots.iter().map(|slot| Arc::clone(&slot)).collect();
-        slots
-            .iter()
-            .filter(|slot| matches!(*lock(&slot.state), State::Open(_)))
-            .map(|slot| slot.id.clone())
-            .collect()
-    }
-
     /// What an app's place is doing.
     pub fn state(&self, id: &AppId) -> AppState {
         let Some(slot) = self.shared.slots.get(id).map(|slot| Arc::clone(&slot)) else {

@@ -84,3 +84,22 @@ fn of_two_that_begin_the_same_stream_the_one_that_is_refused_takes_nothing_from_
     drop(lease);
     hub.close().unwrap();
 }
+
+#[test]
+fn a_stream_that_a_closure_began_goes_on_when_an_outbox_is_shipped() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    let lease = hub.app(&id("news-24")).unwrap();
+    let new = NewStream { app_id: lease.registered().id, ..stream("live/cam") };
+    lease.write(move |tx| Ok::<_, HubError>(streams::start(tx, &new)?)).unwrap();
+    let file = Some("recordings/a.mp4".to_owned());
+    let vod = lease.create_vod(NewVod { local_path: file, ..NewVod::named("a.mp4") }).unwrap();
+    lease.delete_vod(vod.id).unwrap();
+    while !lease.read(|tx| Ok::<_, HubError>(streamhub_appstore::outbox::is_empty(tx)?)).unwrap() {
+        thread::yield_now();
+    }
+    assert_eq!(lease.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?)).unwrap(), 1);
+    drop(lease);
+    hub.close().unwrap();
+}
