@@ -272,6 +272,19 @@ fn sync_parents(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Cuts off what a file has beyond `len` bytes.
+pub(crate) fn shorten(path: &Path, len: u64) -> Result<()> {
+    let shorten = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+        if file.metadata()?.len() > len {
+            file.set_len(len)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    };
+    shorten().at(path, "shorten the file")
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

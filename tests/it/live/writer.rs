@@ -1,6 +1,7 @@
 //! What the writer says of its writes is what is in the file, whatever fails. `scripts/torture.sh` tries every point.
 
 use std::io::Write as _;
+use std::process::Command;
 
 use streamhub_tests::faults::{Faults, Mode, Run};
 use streamhub_tests::files::scratch;
@@ -93,4 +94,34 @@ fn a_disk_that_is_full_for_a_moment_fails_one_write_or_a_batch_and_nothing_of_it
         large += usize::from(is_large);
     }
     assert!(batches > 0 && large > 0, "{batches} at the commit, {large} before it");
+}
+
+/// A commit is a frame's header and a page. Where the page is the one that lies there already, the header alone
+/// makes the commit whole, and only a recovery sees it.
+#[test]
+fn a_commit_without_room_is_not_found_by_the_next_start() {
+    let name = "live::writer::alike";
+    let run = |run: &dyn Fn(&Faults, &mut Command) -> Run| {
+        let dir = scratch();
+        let db = database(dir.path());
+        let run =
+            run(&need(name, Faults::on(dir.path()))?, &mut probe(&["alike", db.to_str().expect("UTF-8")]));
+        let account = Account::of(&run);
+        assert_eq!(account.contradictions(&db), [""; 0], "{}", run.ended.describe());
+        Some((run, account))
+    };
+    let Some((undisturbed, account)) = run(&Faults::count) else { return };
+    assert!(account.writes.len() == 4 && account.writes.values().all(|said| *said == Said::Acknowledged));
+    let full = Said::Failed("the disk is full".to_owned());
+    let mut failed = 0;
+    for point in undisturbed.points.iter().filter(|point| point.operation.contains("write")) {
+        // Where the disk stays as it is not even a sync comes back, and nobody may know.
+        run(&|faults, command| faults.run_from(command, point.n, Mode::Enospc));
+        let Some((_, account)) = run(&|faults, command| faults.run(command, point.n, Mode::Enospc)) else {
+            return;
+        };
+        assert_eq!(account.unknown(), [0; 0], "at {point:?}");
+        failed += usize::from(account.writes.values().any(|said| *said == full));
+    }
+    assert!(failed > 50, "{failed} without room at the commit itself");
 }

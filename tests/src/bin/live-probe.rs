@@ -1,6 +1,8 @@
 //! A small program around engine's writer and cache, for faults that only a process of its own can have.
 //!
 //! `live-probe writes DB SEED` lets several threads write to the table `t`, and tells of each write how it ended.
+//! `live-probe alike DB` writes 1 to 4, as many pages each, of which the last is the same: each finds in the `-wal` what
+//! the one before left there. Ends at the first that is not acknowledged, and tidies nothing up.
 //! `live-probe batch DB` writes 1 alone, 10 to 14 in one transaction, of which 12 is large, and 20 alone.
 //! `live-probe descriptors DIR` opens the databases of a cache until no file can be opened any more.
 //! `live-probe costs DIR` counts descriptors and threads while databases are opened and closed.
@@ -50,10 +52,13 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["writes", db, seed] => writes(Path::new(db), seed.parse().expect("a number")),
+        ["alike", db] => alike(Path::new(db)),
         ["batch", db] => batch(Path::new(db)),
         ["descriptors", dir] => descriptors(Path::new(dir)),
         ["costs", dir] => costs(Path::new(dir)),
-        _ => Err("usage: live-probe writes DB SEED | batch DB | descriptors DIR | costs DIR".into()),
+        _ => {
+            Err("usage: live-probe writes DB SEED | alike DB | batch DB | descriptors DIR | costs DIR".into())
+        }
     };
     ended(result)
 }
@@ -172,6 +177,21 @@ fn settle(live: &Live) -> Result<()> {
     }
     println!("serves");
     Ok(())
+}
+
+fn alike(path: &Path) -> Result<()> {
+    // The `-wal` is emptied after each, so that the next one begins at its front.
+    let live = serve(path, Limits { checkpoint_pages: 1, ..Limits::default() })?;
+    for key in 1..5 {
+        let result = live.write(move |tx| work(tx, key, LARGE));
+        let goes_on = result.is_ok();
+        tell(&live, key, result);
+        if !goes_on {
+            break;
+        }
+    }
+    // What failed must not be found by whoever opens the file next.
+    std::process::exit(0)
 }
 
 fn batch(path: &Path) -> Result<()> {

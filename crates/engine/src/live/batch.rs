@@ -226,12 +226,23 @@ fn commit(conn: &Conn, ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>
     // What the failures rest on is not there, or not known to be.
     run_again(failed, jobs);
     let jobs = well.into_iter().map(|pending| pending.job);
-    // No room for the last frame, or for one before it: a `-wal` without it holds no commit.
-    if source.sqlite_error_code() == Some(ErrorCode::DiskFull) && conn.db.is_autocommit() {
+    if is_undone(conn, &source) {
         let error = LiveError::Failed(Error::Sqlite { path: path.to_owned(), source });
         return End::Committed(Settled::failed(jobs, &error));
     }
     End::Unknown(Unknown { jobs: jobs.collect(), path: path.to_owned(), source: Arc::new(source) })
+}
+
+/// Whether a commit failed for certain: there was no room for it, and nothing of it is left.
+fn is_undone(conn: &Conn, source: &rusqlite::Error) -> bool {
+    let is_full = source.sqlite_error_code() == Some(ErrorCode::DiskFull) && conn.db.is_autocommit();
+    is_full
+        && conn
+            .forget_rolled_back()
+            .inspect_err(
+                |error| tracing::warn!(%error, "a commit that failed may have left something behind"),
+            )
+            .is_ok()
 }
 
 impl Settled {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, Wal};
 
 use crate::connect::Database;
+use crate::durable;
 use crate::error::{Result, SqliteContext};
+use crate::unopened::sidecar;
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 64;
@@ -119,6 +121,22 @@ impl Conn {
     /// Copies what can be copied from the `-wal` into the database, waiting for nobody.
     pub(crate) fn checkpoint_passively(&self) -> Result<()> {
         self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).of(self.db.path())
+    }
+
+    /// Cuts off what a transaction that was rolled back has left in the `-wal`.
+    ///
+    /// A commit that found no room may be there all the same: where its last frame's header was written and the
+    /// page behind it was not, the page that an earlier transaction left in that place can be the same. `SQLite`
+    /// does not look at it any more, but after a crash it would.
+    pub(crate) fn forget_rolled_back(&self) -> Result<()> {
+        const HEADER: u64 = 32;
+        const FRAME_HEADER: u64 = 24;
+        let path = self.db.path();
+        let number = |sql, column| self.db.query_row(sql, [], |row| row.get::<_, u64>(column)).of(path);
+        let frames = number("PRAGMA wal_checkpoint(NOOP)", 1)?;
+        let page = number("PRAGMA page_size", 0)?;
+        // SQLite takes no locks on a -wal that closing a descriptor of it could drop.
+        durable::shorten(&sidecar(path, "-wal"), HEADER + frames * (FRAME_HEADER + page))
     }
 
     /// Gives back what memory an idle connection does not need.
