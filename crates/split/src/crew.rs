@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
+use std::{mem, thread};
 
 use streamhub::HubError;
 use streamhub::progress::Progress;
@@ -21,6 +21,9 @@ use crate::older::TABLES;
 
 /// More workers would wait for one another: the rows come from one thread.
 const MOST: usize = 4;
+
+/// How many apps the caller is told of together, who makes it durable: each time takes a sync.
+const TOGETHER: usize = 8;
 
 /// Batches that wait for an app's worker.
 const WAITING: usize = 4;
@@ -44,7 +47,7 @@ impl<'a> Incoming<'a> {
     pub(crate) fn layout(&mut self, table: usize) -> rusqlite::Result<Option<&'a cursor::Layout>> {
         match &mut self.present {
             Ok(present) => Ok(self.layouts[table].as_ref().filter(|_| present[table])),
-            Err(error) => Err(std::mem::replace(error, rusqlite::Error::InvalidQuery)),
+            Err(error) => Err(mem::replace(error, rusqlite::Error::InvalidQuery)),
         }
     }
 
@@ -76,13 +79,14 @@ pub(crate) fn each_app<T: Send>(
     apps: &[&App],
     progress: &dyn Progress,
     work: impl Fn(&App, &mut Incoming<'_>) -> T + Sync,
-    mut done: impl FnMut(Vec<(usize, T)>) -> Result<(), HubError>,
+    done: impl FnMut(Vec<(usize, T)>) -> Result<(), HubError>,
 ) -> Result<(), HubError> {
     cursor::with_cursors(control, select, |cursors, layouts| {
-        let workers = thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST);
+        // One waits for the disk while each processor has another.
+        let workers = thread::available_parallelism().map_or(1, usize::from).saturating_add(1).min(MOST);
         let rows = AtomicU64::new(0);
         thread::scope(|scope| {
-            let (jobs, queue) = mpsc::sync_channel::<Job<'_>>(workers + 1);
+            let (jobs, queue) = mpsc::sync_channel::<Job<'_>>(2 * workers);
             let queue = Arc::new(Mutex::new(queue));
             let (results, ready) = mpsc::channel();
             for _ in 0..workers {
@@ -99,23 +103,9 @@ pub(crate) fn each_app<T: Send>(
             }
             // Without these, the ends of the channels show that all workers are gone.
             drop((queue, results));
-            let mut under_way = 0;
-            let mut collect = |under_way: &mut usize, at_most: usize| loop {
-                let patience = if *under_way > at_most { PULSE } else { Duration::ZERO };
-                let found = ready.recv_timeout(patience);
-                progress.advance(rows.swap(0, Ordering::Relaxed));
-                match found {
-                    Ok(first) => {
-                        let found: Vec<_> = std::iter::once(first).chain(ready.try_iter()).collect();
-                        *under_way -= found.len();
-                        done(found)?;
-                    }
-                    Err(RecvTimeoutError::Timeout) if *under_way > at_most => {}
-                    Err(_) => return Ok(()),
-                }
-            };
+            let mut ends = Ends { ready, rows: &rows, progress, done, under_way: 0, ended: Vec::new() };
             for (at, app) in apps.iter().enumerate() {
-                collect(&mut under_way, workers)?;
+                ends.wait_for(2 * workers)?;
                 let (sender, batches) = mpsc::sync_channel(WAITING);
                 let present = present(cursors, app);
                 let read = present.is_ok();
@@ -123,15 +113,55 @@ pub(crate) fn each_app<T: Send>(
                 if jobs.send(Job { at, incoming }).is_err() {
                     break;
                 }
-                under_way += 1;
+                ends.under_way += 1;
                 if read {
                     send_rows(cursors, app, &sender);
                 }
             }
             drop(jobs);
-            collect(&mut under_way, 0)
+            ends.wait_for(0)?;
+            ends.tell()
         })
     })
+}
+
+/// What comes of the apps that are under way.
+struct Ends<'a, T, D> {
+    ready: Receiver<(usize, T)>,
+    rows: &'a AtomicU64,
+    progress: &'a dyn Progress,
+    done: D,
+    under_way: usize,
+    /// What nobody was told of yet.
+    ended: Vec<(usize, T)>,
+}
+
+impl<T, D: FnMut(Vec<(usize, T)>) -> Result<(), HubError>> Ends<'_, T, D> {
+    /// Waits until no more than so many apps are under way.
+    fn wait_for(&mut self, at_most: usize) -> Result<(), HubError> {
+        loop {
+            self.progress.advance(self.rows.swap(0, Ordering::Relaxed));
+            if self.under_way <= at_most {
+                return Ok(());
+            }
+            match self.ready.recv_timeout(PULSE) {
+                Ok(end) => {
+                    self.under_way -= 1;
+                    self.ended.push(end);
+                    if self.ended.len() >= TOGETHER {
+                        self.tell()?;
+                    }
+                }
+                // While others take their time, what has ended need not wait for them.
+                Err(RecvTimeoutError::Timeout) => self.tell()?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn tell(&mut self) -> Result<(), HubError> {
+        if self.ended.is_empty() { Ok(()) } else { (self.done)(mem::take(&mut self.ended)) }
+    }
 }
 
 fn next_job<'a>(queue: &Mutex<Receiver<Job<'a>>>) -> Option<Job<'a>> {
@@ -196,7 +226,7 @@ mod tests {
     fn number(incoming: &mut Incoming<'_>, app: &App) -> i64 {
         let mut rows = 0;
         while let Some(batch) = incoming.next(0).unwrap() {
-            let each: rusqlite::Result<()> = batch.each(|row, _| {
+            let each: rusqlite::Result<()> = batch.each(1, |row, _| {
                 let stream: i64 = row[FIRST_CONTENT].as_str()?.parse().expect("a number");
                 assert_eq!(1 + stream % APPS, app.id);
                 rows += 1;

@@ -163,12 +163,10 @@ impl Cursor<'_> {
     pub(crate) fn batch(&mut self, app_id: i64) -> Result<Option<Batch>> {
         let mut batch = Batch::new(self.owner_at);
         while !batch.is_full() && self.seek(app_id)? {
-            let row = self.rows.get().expect("seek stands on a row");
-            let content = FIRST_CONTENT..self.owner_at;
-            batch.push(row, self.printer.print(content.map(|at| row.get_ref_unwrap(at))))?;
+            batch.push(self.rows.get().expect("seek stands on a row"), &mut self.printer)?;
             self.advance()?;
         }
-        Ok((!batch.is_empty()).then_some(batch))
+        Ok((batch.len() > 0).then_some(batch))
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -240,7 +238,7 @@ mod tests {
                 let cursor = cursors[0].as_mut().unwrap();
                 for app in [1, 2, 3, 9] {
                     while let Some(batch) = cursor.batch(app).unwrap() {
-                        let each: Result<()> = batch.each(|row, _| {
+                        let each: Result<()> = batch.each(1, |row, _| {
                             given.push((app, row[FIRST_CONTENT].as_str()?.to_owned()));
                             Ok(())
                         });

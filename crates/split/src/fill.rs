@@ -13,9 +13,10 @@ use streamhub_engine::reshape::{has_table, raise_sequence, rowid_name, sequence}
 use streamhub_engine::{Database, Error, Unfit, meta};
 
 use crate::app::Work;
+use crate::batch::Batch;
 use crate::cursor::Layout;
 use crate::failure::Failure;
-use crate::import::{FIRST_CONTENT, Importer, Policy, Source, select_list};
+use crate::import::{Importer, Policy, Source, select_list};
 use crate::indices::Indices;
 use crate::multiset::Multiset;
 use crate::older::{self, TABLES, Table};
@@ -112,11 +113,18 @@ impl Work<'_, '_> {
             let width = select.column_count();
             let mut printer = Printer::new(table.columns, &layout.content);
             let mut found = select.query([]).of(source.path())?;
-            while let Some(row) = found.next().of(source.path())? {
-                let row: Vec<_> = (0..width).map(|at| row.get_ref_unwrap(at)).collect();
-                let print = printer.print(row[FIRST_CONTENT..].iter().copied());
-                importer.feed(&row, &print, contents.as_mut()).of(&path)?;
-                self.incoming.count(1);
+            loop {
+                let mut batch = Batch::new(width);
+                while !batch.is_full()
+                    && let Some(row) = found.next().of(source.path())?
+                {
+                    batch.push(row, &mut printer).of(source.path())?;
+                }
+                if batch.len() == 0 {
+                    break;
+                }
+                importer.feed(&batch, contents.as_mut()).of(&path)?;
+                self.incoming.count(batch.len() as u64);
             }
             finish(&importer, Source::VodsDb, record, &mut expected, &mut tally);
             if let Some(counter) = sequence(source, table.name).of(source.path())? {
@@ -130,9 +138,8 @@ impl Work<'_, '_> {
             let mut importer =
                 Importer::new(tx, table, Source::Control, layout, policy, self.app.id, &next_id).of(&path)?;
             while let Some(batch) = self.incoming.next(at).of(&self.run.site.control)? {
-                let before = importer.tally.found;
-                batch.each(|row, print| importer.feed(row, print, contents.as_mut())).of(&path)?;
-                self.incoming.count(importer.tally.found - before);
+                importer.feed(&batch, contents.as_mut()).of(&path)?;
+                self.incoming.count(batch.len() as u64);
             }
             finish(&importer, Source::Control, record, &mut expected, &mut tally);
         }

@@ -14,6 +14,7 @@ use streamhub_engine::names::{quoted, quoted_list};
 use streamhub_engine::reshape::{add_missing_columns, columns};
 use streamhub_engine::time;
 
+use crate::batch::Batch;
 use crate::convert::Converter;
 use crate::cursor::Layout;
 use crate::multiset::Multiset;
@@ -50,6 +51,10 @@ impl Source {
     }
 }
 
+/// How many rows one statement inserts: what it does once, such as laying out the values that a `CHECK` allows,
+/// costs as much as inserting a row.
+const TOGETHER: usize = 32;
+
 /// How a source's rows are laid out: `rowid, id, app_id`, then these columns.
 pub(crate) const FIRST_CONTENT: usize = 3;
 
@@ -73,6 +78,7 @@ pub(crate) struct Importer<'c> {
     printer: Printer,
     next_id: &'c Cell<i64>,
     insert: Statement<'c>,
+    insert_together: String,
     find: Option<Statement<'c>>,
     /// Only where types have to be brought to the table's own first.
     converter: Option<Converter<'c>>,
@@ -98,12 +104,8 @@ impl<'c> Importer<'c> {
         add_missing_columns(db, table.name, theirs)?;
         let ours = columns(db, table.name)?;
         let (numbers, slots) = if table.numbered { ("id, app_id, ", 2) } else { ("", 0) };
-        let insert = format!(
-            "INSERT INTO {} ({numbers}{}) VALUES ({})",
-            table.name,
-            quoted_list(content),
-            vec!["?"; slots + content.len()].join(", ")
-        );
+        let into = format!("INTO {} ({numbers}{}) VALUES", table.name, quoted_list(content));
+        let row = format!("({})", vec!["?"; slots + content.len()].join(", "));
         let find = table
             .key
             .map(|key| format!("SELECT {} FROM {} WHERE {key} = ?1", quoted_list(content), table.name));
@@ -114,7 +116,8 @@ impl<'c> Importer<'c> {
             policy,
             app_id,
             next_id,
-            insert: db.prepare(&insert)?,
+            insert: db.prepare(&format!("INSERT {into} {row}"))?,
+            insert_together: format!("INSERT OR FAIL {into} {}", vec![row; TOGETHER].join(", ")),
             find: find.map(|sql| db.prepare(&sql)).transpose()?,
             converter: Converter::where_needed(db, table, content, theirs, &ours)?,
             printer: Printer::new(table.columns, content),
@@ -129,17 +132,62 @@ impl<'c> Importer<'c> {
         self.table.name
     }
 
-    /// Takes one row in the layout of [`select_list`] and the print of its content. Without `contents` the
-    /// table began empty and this source is the only one, so that its rows are distinct as they are.
-    pub(crate) fn feed(
+    /// Takes rows in the layout of [`select_list`]. Without `contents` the table began empty and this source is the
+    /// only one, so that its rows are distinct as they are.
+    pub(crate) fn feed(&mut self, batch: &Batch, mut contents: Option<&mut Multiset<'_>>) -> Result<()> {
+        batch.each(TOGETHER, |rows, prints| {
+            let mut inserted = 0;
+            if prints.len() == TOGETHER && contents.is_none() && self.converter.is_none() {
+                inserted = self.insert_together(rows)?;
+            }
+            for print in &prints[..inserted] {
+                self.found(print);
+                self.imported(print);
+            }
+            let singly = rows.chunks_exact(rows.len() / prints.len()).zip(prints).skip(inserted);
+            for (row, print) in singly {
+                self.feed_one(row, print, contents.as_deref_mut())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Inserts rows in one statement, up to the first that a constraint refuses; says how many. None of them
+    /// where one has no id of its own.
+    fn insert_together(&self, rows: &[ValueRef<'_>]) -> Result<usize> {
+        let mut insert = self.db.prepare_cached(&self.insert_together)?;
+        let mut places = 1..;
+        let mut bind = |value: ValueRef<'_>| {
+            let place = places.next().expect("there is no last number");
+            insert.raw_bind_parameter(place, ToSqlOutput::Borrowed(value))
+        };
+        for row in rows.chunks_exact(rows.len() / TOGETHER) {
+            if self.table.numbered {
+                if !matches!(row[1], ValueRef::Integer(_)) {
+                    return Ok(0);
+                }
+                bind(row[1])?;
+                bind(ValueRef::Integer(self.app_id))?;
+            }
+            self.values(row).iter().try_for_each(|value| bind(*value))?;
+        }
+        match insert.raw_execute() {
+            Ok(inserted) => Ok(inserted),
+            Err(error) if Fault::of_sqlite(&error) == Fault::Constraint => {
+                Ok(usize::try_from(self.db.changes()).expect("no more than there were"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn feed_one(
         &mut self,
         row: &[ValueRef<'_>],
         print: &Print,
         contents: Option<&mut Multiset<'_>>,
     ) -> Result<()> {
         let values = self.values(row);
-        self.tally.found += 1;
-        self.seen.add(print);
+        self.found(print);
         let Some(converted) = self.converted(values)? else {
             return self.feed_values(row, values, print, contents);
         };
@@ -229,6 +277,11 @@ impl<'c> Importer<'c> {
             Err(refusal) => self.hold(row, &refusal.0.to_string(), Held::Failure)?,
         }
         Ok(())
+    }
+
+    fn found(&mut self, print: &Print) {
+        self.tally.found += 1;
+        self.seen.add(print);
     }
 
     fn imported(&mut self, print: &Print) {

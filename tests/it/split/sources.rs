@@ -75,6 +75,27 @@ fn ids_at_the_edges_are_kept() {
 }
 
 #[test]
+fn among_many_rows_each_that_is_refused_is_held_and_no_other() {
+    const ROWS: i64 = 300;
+    let bad = |n: i64| [0, 1, 31, 32, 63, 130, 299].contains(&n);
+    let second = |n: i64| [33, 70, 255, 256].contains(&n);
+    let row = |n: i64| match (bad(n), second(n)) {
+        (true, _) => stream(&format!("s{n}")).set("status", "strange"),
+        (_, true) => stream("s3").set("room", n),
+        _ => stream(&format!("s{n}")),
+    };
+    let place = Place::of(&Tree::new().lax().app("demo", |a| {
+        (0..ROWS).fold(a.dir(), |a, n| a.global(row(n).id(n)).global(vod(&format!("{n}.mp4"))))
+    }));
+    let report = place.taken_over();
+    place.demand_counts(&report, "demo");
+    assert_eq!(report.tally("demo", Table::Streams), tally([300, 289, 0, 4, 7, 0]));
+    assert_eq!(report.tally("demo", Table::Vods), tally([300, 300, 0, 0, 0, 0]));
+    let good = "SELECT count(*) FROM streams WHERE stream_id = 's' || id AND status <> 'strange'";
+    assert_eq!(rows_of(&app_db(place.dir(), "demo"), good), ["289"]);
+}
+
+#[test]
 fn where_no_id_is_left_the_row_is_held() {
     let place = Place::of(&Tree::new().app("demo", |a| {
         a.vods_db(|v| v.row(vod("last.mp4").id(i64::MAX)).row(vod("one.mp4").id(1)))

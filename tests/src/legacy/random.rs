@@ -77,8 +77,11 @@ fn kept(db: Database, lax: bool, wal: bool) -> Database {
 }
 
 fn app() -> impl Strategy<Value = Plan> {
-    let globals = || prop_oneof![1 => Just(Vec::new()), 2 => vec(row(Rows::Any), 0..8)];
-    let vods = || (any::<bool>(), 0..=2_u32, any::<bool>(), vec(row(Rows::Any), 0..10));
+    // So many that they travel and are inserted together.
+    let many = || vec(row(Rows::Any), 60..150);
+    let globals = || prop_oneof![4 => Just(Vec::new()), 7 => vec(row(Rows::Any), 0..8), 1 => many()];
+    let rows = || prop_oneof![9 => vec(row(Rows::Any), 0..10), 1 => many()];
+    let vods = || (any::<bool>(), 0..=2_u32, any::<bool>(), rows());
     let own = || (0..=8_u32, any::<bool>(), any::<[bool; 2]>(), vec(row(Rows::Sound), 0..8));
     prop_oneof![
         5 => (globals(), vods()).prop_map(|(globals, v)| Plan { dir: true, globals, vods: Some(v), own: None }),
