@@ -98,12 +98,9 @@ impl Hub {
     pub fn health(&self, id: &AppId) -> Result<Health> {
         let place = self.data().app(id);
         let lease = self.app(id)?;
-        // A connection of its own, beyond the budget, so that nobody waits for one meanwhile. Each statement sees
-        // a snapshot of its own, so that the `-wal` can be emptied between them.
-        let db = Database::read(&place.db())?;
+        let db = lease.open().live.beside()?;
         let (pages, free, tables) = pages_of(&db).of(db.path())?;
-        db.close()?;
-        drop(lease);
+        drop((db, lease));
         #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
         let fragmentation_pct = if pages == 0 { 0.0 } else { free as f64 * 100.0 / pages as f64 };
         Ok(Health {

@@ -3,6 +3,7 @@
 //! A copy is called `<app>-<uuid>-<version>-<time>.db`; a take-over, before which a database has no uuid,
 //! calls its own `<app>-<time>.db`.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use streamhub_appstore::Identity;
@@ -41,11 +42,18 @@ impl Hub {
             if self.shared.services.upkeep.is_stopping() {
                 break;
             }
-            let path = dir.join(&name);
-            let old = durable::modified(&path)?.is_some_and(|at| is_older(at, age));
-            if old && Copied::parse(&name).map_or(Ok(true), |copied| self.serves_since(copied))? {
-                durable::remove_file(&path)?;
+            // One that cannot be removed does not keep the others.
+            if let Err(error) = self.prune_copy(&dir.join(&name), &name, age) {
+                tracing::warn!(copy = %name, %error, "a copy from before a migration stays");
             }
+        }
+        Ok(())
+    }
+
+    fn prune_copy(&self, path: &Path, name: &str, age: Duration) -> Result<()> {
+        let old = durable::modified(path)?.is_some_and(|at| is_older(at, age));
+        if old && Copied::parse(name).map_or(Ok(true), |copied| self.serves_since(copied))? {
+            durable::remove_file(path)?;
         }
         Ok(())
     }

@@ -44,6 +44,10 @@ fn an_open_app_costs_three_descriptors_and_a_closed_one_none() {
             "the budget says: 32",
             "1 again: 33 descriptors",
             "the budget says: 33",
+            "1 beside: 34 descriptors",
+            "the budget says: 34",
+            "closed again: 33 descriptors",
+            "the budget says: 33",
             "closed: 0 descriptors, 0 threads",
             "the budget says: 0",
         ]

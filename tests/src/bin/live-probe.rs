@@ -316,6 +316,13 @@ fn costs(dir: &Path) -> Result<()> {
     nested(&|| nested(&|| Ok(())))?;
     println!("1 again: {} descriptors", open_files()? - before.0);
     println!("the budget says: {}", cache.stats().used.descriptors);
+    let beside = leases[0].beside()?;
+    beside.query_row("SELECT count(*) FROM t", [], |_| Ok(()))?;
+    println!("1 beside: {} descriptors", open_files()? - before.0);
+    println!("the budget says: {}", cache.stats().used.descriptors);
+    drop(beside);
+    println!("closed again: {} descriptors", open_files()? - before.0);
+    println!("the budget says: {}", cache.stats().used.descriptors);
     drop(leases);
     for _ in 0..3 {
         cache.sweep();

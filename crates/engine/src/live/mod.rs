@@ -6,6 +6,7 @@
 //! database that is not in use costs none.
 
 mod batch;
+mod beside;
 mod conn;
 mod error;
 #[cfg(all(test, feature = "explore"))]
@@ -36,6 +37,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::yield_now;
 use crate::tx::{ReadTx, WriteTx};
 
+pub use beside::Beside;
 pub use conn::Durability;
 pub use error::{Busy, LiveError};
 

@@ -252,29 +252,41 @@ impl Pool {
         Some(reservation)
     }
 
+    /// Reserves one more connection, for whoever opens one beside these; closes idle databases where there is no
+    /// room, and waits.
+    pub(crate) fn reserve_beside(&self) -> Result<Reservation, LiveError> {
+        if let Some(reservation) = self.reserve_further(&mut lock(&self.state)) {
+            return Ok(reservation);
+        }
+        let deadline = Instant::now() + self.limits.wait;
+        self.budget.reserve(Cost::FURTHER, deadline).ok_or_else(|| self.busy(Busy::Connections))
+    }
+
+    /// Gives back what a connection took that was closed beside others: SQLite may have kept its descriptor.
+    pub(crate) fn park(&self, mut reservation: Reservation) {
+        let mut state = lock(&self.state);
+        state.base.merge(reservation.split_descriptors(1));
+        state.parked += 1;
+        drop(state);
+        drop(reservation);
+    }
+
     fn open_further<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         role: Role,
-        mut reservation: Reservation,
+        reservation: Reservation,
     ) -> Result<Taken<'a>, LiveError> {
         let mut taken = self.hand_out(&mut state, role, None);
         drop(state);
-        let opened = Conn::open(&self.path);
-        let mut state = lock(&self.state);
-        match opened {
+        match Conn::open(&self.path) {
             Ok(conn) => {
-                state.further.push(reservation);
+                lock(&self.state).further.push(reservation);
                 taken.conn = Some(Box::new(conn));
-                drop(state);
                 Ok(taken)
             }
             Err(error) => {
-                // SQLite may have kept the descriptor.
-                state.base.merge(reservation.split_descriptors(1));
-                state.parked += 1;
-                drop(state);
-                drop(reservation);
+                self.park(reservation);
                 Err(LiveError::Failed(error))
             }
         }

@@ -76,22 +76,24 @@ fn a_copy_goes_once_its_app_serves_with_a_newer_schema() {
     durable::write(&damaged, b"damaged").unwrap();
 
     let hub = Hub::open(&config, &Silent).unwrap();
+    // Not a file, so that it cannot be removed.
+    durable::create_dir(&hub.data().pre_migrate().join("a-directory")).unwrap();
     hub.prune().unwrap();
     let left = |hub: &Hub| -> Vec<String> {
         copies(hub).iter().map(|name| name.split('-').next().unwrap().to_owned()).collect()
     };
-    assert_eq!(left(&hub), ["broken", "broken", "in", "latest"]);
+    assert_eq!(left(&hub), ["a", "broken", "broken", "in", "latest"]);
     hub.close().unwrap();
 
     durable::write(&damaged, &whole).unwrap();
     config.keep.pre_migrate = Duration::from_hours(1);
     let hub = Hub::open(&config, &Silent).unwrap();
     hub.prune().unwrap();
-    assert_eq!(left(&hub), ["broken", "broken", "in", "latest"], "it is not old enough");
+    assert_eq!(left(&hub), ["a", "broken", "broken", "in", "latest"], "it is not old enough");
     hub.close().unwrap();
     config.keep.pre_migrate = Duration::ZERO;
     let hub = Hub::open(&config, &Silent).unwrap();
     hub.prune().unwrap();
-    assert_eq!(left(&hub), ["in", "latest"], "it is mended and serves");
+    assert_eq!(left(&hub), ["a", "in", "latest"], "it is mended and serves");
     hub.close().unwrap();
 }
