@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::{Database, Error, Result, Unfit, Uuid, meta};
 
+use crate::outbox;
+
 /// What an app.db says of itself in `_streamhub_meta`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -113,7 +115,7 @@ pub fn set_generation(db: &Connection, generation: i64) -> rusqlite::Result<()> 
 }
 
 /// Adds a random nonce to the lineage, in the caller's transaction, and returns it: from here on this copy
-/// is told from every other.
+/// is told from every other, and so is what its outbox asks for.
 pub fn append_lineage(db: &Connection) -> rusqlite::Result<Uuid> {
     let nonce = Uuid::random();
     let lineage = match meta::get(db, LINEAGE)? {
@@ -121,14 +123,17 @@ pub fn append_lineage(db: &Connection) -> rusqlite::Result<Uuid> {
         None => nonce.to_string(),
     };
     meta::set(db, LINEAGE, &lineage)?;
+    outbox::count_on(db, &nonce)?;
     Ok(nonce)
 }
 
 #[cfg(test)]
 mod tests {
+    use streamhub_engine::WriteTx;
     use streamhub_engine::migrate::From;
 
     use super::*;
+    use crate::outbox::Entry;
     use crate::schema::SCHEMA;
 
     #[test]
@@ -142,6 +147,13 @@ mod tests {
         set_name(&db, "other").unwrap();
         set_generation(&db, 4).unwrap();
         let nonce = append_lineage(&db).unwrap();
+        // What another copy hands out from here on has other places than what this one hands out.
+        let place = || {
+            let path = Entry::DeleteFile { path: "recordings/a.mp4".to_owned() };
+            outbox::push(&mut WriteTx::within(&db), &path).unwrap()
+        };
+        let first = place();
+        assert!(first > 1 && place() == first + 1, "{first}");
         let lineage = vec![identity.lineage[0].clone(), nonce];
         let changed = Identity { name: "other".to_owned(), generation: 4, lineage, ..identity };
         assert_eq!(Identity::read(&db).unwrap(), changed);

@@ -5,11 +5,12 @@
 //! work for ever. Entries that a later program wrote are kept for it: they are read as
 //! [`Entry::Unknown`] and never removed.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use streamhub_engine::reshape::{raise_sequence, sequence};
 use streamhub_engine::time::Moment;
-use streamhub_engine::{ReadTx, WriteTx};
+use streamhub_engine::{ReadTx, Uuid, WriteTx};
 
 use crate::column;
 use crate::error::{Result, StoreError};
@@ -74,35 +75,38 @@ pub fn push(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<i64> {
 
 /// What is pending after `after_seq`, in order, at most `limit` pieces.
 pub fn peek(tx: &ReadTx<'_>, after_seq: i64, limit: u32) -> Result<Vec<Pending>> {
-    range(tx, after_seq, i64::MAX, limit)
-}
-
-/// Removes what was pending up to and with `seq`, and returns how much it was. What is
-/// [`Entry::Unknown`] stays.
-pub fn remove_through(tx: &mut WriteTx<'_>, seq: i64) -> Result<usize> {
-    let mut done = range(tx, 0, seq, u32::MAX)?;
-    done.retain(|pending| !matches!(pending.entry, Entry::Unknown { .. }));
-    for pending in &done {
-        tx.execute("DELETE FROM _streamhub_outbox WHERE seq = ?1", [pending.seq])?;
-    }
-    Ok(done.len())
-}
-
-/// Whether nothing is pending, not even what this program does not understand.
-pub fn is_empty(tx: &ReadTx<'_>) -> Result<bool> {
-    Ok(tx.query_row("SELECT NOT EXISTS (SELECT 1 FROM _streamhub_outbox)", [], |row| row.get(0))?)
-}
-
-fn range(tx: &ReadTx<'_>, after: i64, through: i64, limit: u32) -> Result<Vec<Pending>> {
     let sql = "SELECT seq, created_at, kind, payload_json FROM _streamhub_outbox \
-               WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
-    Ok(tx.query_all(sql, params![after, through, limit], |row| {
+               WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    Ok(tx.query_all(sql, params![after_seq, limit], |row| {
         Ok(Pending {
             seq: row.get(0)?,
             created_at: column::required_text(row, 1)?,
             entry: Entry::of_columns(column::required_text(row, 2)?, column::required_text(row, 3)?),
         })
     })?)
+}
+
+/// Has the outbox count on from a place of its own: a copy that goes its own way gives out no place that
+/// another copy gives out too.
+pub(crate) fn count_on(db: &Connection, nonce: &Uuid) -> rusqlite::Result<()> {
+    const STEP: i64 = 1 << 48;
+    let digits = nonce.as_str().rsplit('-').next().unwrap_or_default();
+    let step = i64::from_str_radix(digits, 16).unwrap_or(0) % STEP + 1;
+    let last = sequence(db, "_streamhub_outbox")?.unwrap_or(0);
+    raise_sequence(db, "_streamhub_outbox", last.saturating_add(step))
+}
+
+/// Removes what was carried out.
+pub fn remove(tx: &mut WriteTx<'_>, done: &[i64]) -> Result<()> {
+    for seq in done {
+        tx.execute("DELETE FROM _streamhub_outbox WHERE seq = ?1", [seq])?;
+    }
+    Ok(())
+}
+
+/// Whether nothing is pending, not even what this program does not understand.
+pub fn is_empty(tx: &ReadTx<'_>) -> Result<bool> {
+    Ok(tx.query_row("SELECT NOT EXISTS (SELECT 1 FROM _streamhub_outbox)", [], |row| row.get(0))?)
 }
 
 impl Entry {
@@ -179,7 +183,11 @@ mod tests {
             later(tx, kind, payload);
         }
         later(tx, "delete_file", "{\"path\":\"hls/x\",\"reason\":\"age\"}");
-        assert_eq!(remove_through(tx, 9).unwrap(), 2);
+        let known = |pending: &Pending| !matches!(pending.entry, Entry::Unknown { .. });
+        let all = peek(tx, 0, 9).unwrap();
+        let done: Vec<_> = all.iter().filter(|pending| known(pending)).map(|pending| pending.seq).collect();
+        assert_eq!(done.len(), 2);
+        remove(tx, &done).unwrap();
         let left: Vec<_> = peek(tx, 0, 9).unwrap().into_iter().map(|pending| pending.entry).collect();
         let expected = unknown
             .map(|(kind, payload)| Entry::Unknown { kind: kind.to_owned(), payload: payload.to_owned() });
@@ -192,7 +200,7 @@ mod tests {
     enum Step {
         Push,
         Later,
-        RemoveThrough(usize),
+        Remove(usize),
         Peek(usize, u32),
     }
 
@@ -200,7 +208,7 @@ mod tests {
         prop_oneof![
             4 => Just(Step::Push),
             1 => Just(Step::Later),
-            2 => (0..20_usize).prop_map(Step::RemoveThrough),
+            2 => (0..20_usize).prop_map(Step::Remove),
             2 => (0..20_usize, 0..5_u32).prop_map(|(after, limit)| Step::Peek(after, limit)),
         ]
     }
@@ -225,10 +233,9 @@ mod tests {
                         given.push((seq, is_known));
                         left.push((seq, is_known));
                     }
-                    Step::RemoveThrough(at) => {
-                        let before = left.len();
-                        left.retain(|(seq, is_known)| *seq > place(at) || !is_known);
-                        prop_assert_eq!(remove_through(tx, place(at)).unwrap(), before - left.len());
+                    Step::Remove(at) => {
+                        left.retain(|(seq, _)| *seq != place(at));
+                        remove(tx, &[place(at)]).unwrap();
                     }
                     Step::Peek(at, limit) => {
                         let seen = peek(tx, place(at), limit).unwrap();

@@ -1,5 +1,7 @@
 //! Streams: what is being published, and what was.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
@@ -117,11 +119,7 @@ const START: &str = concat!(
     columns!()
 );
 
-const LIVE_SINCE: &str = concat!(
-    "SELECT stream_id FROM streams WHERE status = 'active' AND ",
-    normalised!("started_at"),
-    " <= ?1 ORDER BY id"
-);
+const LIVE: &str = "SELECT stream_id, started_at FROM streams WHERE status = 'active'";
 
 /// Begins a stream. One of the same id that is over becomes live again, in the same row; one that is live
 /// is [`StoreError::Exists`].
@@ -157,23 +155,25 @@ pub fn end(tx: &mut WriteTx<'_>, stream_id: &str) -> Result<bool> {
     Ok(ended > 0)
 }
 
-/// Ends the streams that are marked live and are not, and returns their ids: those that had begun when the
-/// media server was asked, `at`, and that it did not name.
-///
-/// A stream that began after that moment is left alone, since nobody could have named it.
-pub fn end_stale(tx: &mut WriteTx<'_>, is_live: impl Fn(&str) -> bool, at: &Moment) -> Result<Vec<String>> {
-    let mut stale = live_since(tx, at)?;
-    stale.retain(|stream_id| !is_live(stream_id));
-    for stream_id in &stale {
-        let end = "UPDATE streams SET status = 'ended', ended_at = ?2 WHERE stream_id = ?1";
-        tx.execute(end, params![stream_id, at])?;
-    }
-    Ok(stale)
+/// The streams that are marked live, each with when it began. No clock is asked, since one can be set back.
+pub fn live(tx: &ReadTx<'_>) -> Result<BTreeMap<String, String>> {
+    let rows =
+        tx.query_all(LIVE, [], |row| Ok((column::required_text(row, 0)?, column::required_text(row, 1)?)))?;
+    Ok(rows.into_iter().collect())
 }
 
-/// The ids of the streams that are marked live and had begun at a moment.
-pub fn live_since(tx: &ReadTx<'_>, at: &Moment) -> Result<Vec<String>> {
-    Ok(tx.query_all(LIVE_SINCE, [at], |row| column::required_text(row, 0))?)
+/// Ends a stream that is live since it `began`, and says whether it was: one that ended meanwhile and began
+/// anew is left alone.
+pub fn end_if_since(tx: &mut WriteTx<'_>, stream_id: &str, began: &str) -> Result<bool> {
+    let end = "UPDATE streams SET status = 'ended', ended_at = ?3 \
+               WHERE stream_id = ?1 AND status = 'active' AND started_at = ?2";
+    Ok(tx.execute(end, params![stream_id, began, Moment::now()])? > 0)
+}
+
+/// Ends every stream that is marked live: for an app whose streams cannot go on. Returns how many there were.
+pub fn end_all(tx: &mut WriteTx<'_>) -> Result<usize> {
+    let end = "UPDATE streams SET status = 'ended', ended_at = ?1 WHERE status = 'active'";
+    Ok(tx.execute(end, [Moment::now()])?)
 }
 
 /// The stream of this id, where there is one.
@@ -274,14 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn only_streams_that_had_begun_and_were_not_named_are_stale() {
+    fn only_what_is_live_since_then_ends() {
         let db = database();
         let tx = &mut WriteTx::within(&db);
         for (name, started) in [
             ("live", "2026-01-01 10:00:00"),
-            ("gone", "2026-01-01 10:00:00"),
-            ("gone too", "2026-01-01T10:00:00.000Z"),
-            ("just begun", "2026-01-01 12:00:00"),
+            ("ahead", "2999-01-01T10:00:00.000Z"),
+            ("anew", "2026-01-01T10:00:00.000Z"),
             ("over", "2026-01-01 10:00:00"),
         ] {
             start(tx, &demo(name)).unwrap();
@@ -289,13 +288,18 @@ mod tests {
         }
         end(tx, "over").unwrap();
         let over = by_id(tx, "over").unwrap();
-        let at = "2026-01-01T11:00:00Z".parse().unwrap();
-        assert_eq!(end_stale(tx, |id| id == "live", &at).unwrap(), ["gone", "gone too"]);
-        assert_eq!(end_stale(tx, |id| id == "live", &at).unwrap(), [""; 0]);
-        let gone = by_id(tx, "gone").unwrap().unwrap();
-        assert_eq!(gone.ended_at.as_deref(), Some("2026-01-01T11:00:00.000Z"));
+        let found = live(tx).unwrap();
+        let names: Vec<_> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, ["ahead", "anew", "live"]);
+        end(tx, "anew").unwrap();
+        start(tx, &demo("anew")).unwrap();
+        let ended: Vec<_> =
+            found.iter().map(|(name, began)| end_if_since(tx, name, began).unwrap()).collect();
+        assert_eq!(ended, [true, false, true]);
+        assert_eq!(live(tx).unwrap().into_keys().collect::<Vec<_>>(), ["anew"]);
+        assert_eq!((end_all(tx).unwrap(), end_all(tx).unwrap()), (1, 0));
         assert_eq!(by_id(tx, "over").unwrap(), over);
-        assert_eq!(count_active(tx).unwrap(), 2);
+        assert_eq!(count_active(tx).unwrap(), 0);
     }
 
     #[test]
@@ -339,8 +343,8 @@ mod tests {
             active.contains("_streamhub_streams_by_status_and_start") && !active.contains("TEMP B-TREE"),
             "{active}"
         );
-        let stale = plan(LIVE_SINCE);
-        assert!(stale.contains("_streamhub_streams_by_status_and_start (status=? AND <expr><?)"), "{stale}");
+        let live = plan(LIVE);
+        assert!(live.contains("_streamhub_streams_by_status_and_start (status=?)"), "{live}");
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! Whether SQLite may be trusted on a filesystem.
+//! Whether SQLite may be trusted on a filesystem, and whether there is room on it.
 //!
 //! On network and user-space filesystems locks are not reliable, and a memory filesystem forgets
 //! everything; both are refused before anything is created.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 use crate::durable;
 use crate::error::{IoContext, Result};
@@ -43,6 +46,52 @@ pub fn check(path: &Path, volatile: Volatile) -> Result<std::result::Result<(), 
         Err(Refused::Volatile(_)) if volatile == Volatile::Permit => Ok(()),
         verdict => verdict,
     })
+}
+
+/// Room that is about to be needed, disk by disk.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    by_device: BTreeMap<u64, Shortage>,
+}
+
+/// A disk that has less room than is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// A directory on it.
+    pub path: PathBuf,
+    /// Bytes needed.
+    pub needed: u64,
+    /// Bytes free.
+    pub free: u64,
+}
+
+impl Room {
+    /// So many bytes more will be needed where `path` is. What is not there needs none.
+    pub fn add(&mut self, path: &Path, bytes: u64) {
+        let Ok(found) = std::fs::metadata(path) else { return };
+        let new = || Shortage { path: path.to_owned(), needed: 0, free: 0 };
+        let needed = &mut self.by_device.entry(found.dev()).or_insert_with(new).needed;
+        *needed = needed.saturating_add(bytes);
+    }
+
+    /// The first disk that has less.
+    pub fn shortage(self) -> Result<Option<Shortage>> {
+        for disk in self.by_device.into_values() {
+            let free = free_bytes(&disk.path)?;
+            if free < disk.needed {
+                return Ok(Some(Shortage { free, ..disk }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Where `SQLite` has its temporary files: the first of its candidates that can be written to.
+pub fn temporary_dir() -> PathBuf {
+    let named = ["SQLITE_TMPDIR", "TMPDIR"].map(std::env::var_os).into_iter().flatten().map(PathBuf::from);
+    let usual = ["/var/tmp", "/usr/tmp", "/tmp"].map(PathBuf::from);
+    let is_fit = |dir: &PathBuf| dir.is_dir() && access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    named.chain(usual).find(is_fit).unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// Bytes that this user may still write on the filesystem of `path`.

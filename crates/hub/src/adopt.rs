@@ -12,18 +12,18 @@ use serde::Serialize;
 use streamhub_appstore::schema::SCHEMA;
 use streamhub_appstore::{Identity, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, AppState, Refused};
-use streamhub_control::{TenantId, tenants};
+use streamhub_control::{TenantId, attention, tenants};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Check, Standing};
 use streamhub_engine::migrate::From;
 use streamhub_engine::seal::Seal;
-use streamhub_engine::time::Moment;
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{AppId, Database, Unopened, Uuid, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::life::{NewApp, discard};
+use crate::opener::OUTBOX;
 
 /// How a directory is adopted.
 ///
@@ -312,7 +312,7 @@ impl Hub {
         SCHEMA.migrate(&mut db, From::Ours, |tx| {
             identity.write(tx).and_then(|()| identity::append_lineage(tx).map(drop)).of(&path)?;
             // What was live where it comes from is not live here.
-            streams::end_stale(&mut WriteTx::within(tx), |_| false, &Moment::now())?;
+            streams::end_all(&mut WriteTx::within(tx))?;
             Ok::<_, HubError>(())
         })?;
         db.checkpoint()?;
@@ -326,12 +326,16 @@ impl Hub {
     }
 
     fn put_adopted_into_service(&self, registered: i64, generation: i64, id: &AppId) -> Result<App> {
-        self.write(move |db| {
+        let activated = self.write(move |db| {
             if generation > 0 {
                 let _ = apps::set_generation(db, registered, generation)?;
             }
+            // Its outbox may hold work from where it comes from.
+            attention::add(db, registered, OUTBOX, "adopted")?;
             apps::activate(db, registered)
-        })??;
+        });
+        self.or_later(registered, id, activated.and_then(|done| Ok(done?)))?;
+        self.shared.services.upkeep.attend(registered);
         self.shared.services.unsealed.notice(&self.data().app(id))?;
         self.registered(id.as_str())
     }

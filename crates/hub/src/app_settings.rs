@@ -35,6 +35,7 @@ impl Hub {
 
     /// The secret of this name: from the process environment, else from `secrets.json`.
     pub fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        let _open = self.stay_open()?;
         Ok(Secrets::read(&self.data().secrets_file())?.get(name))
     }
 
@@ -49,6 +50,8 @@ impl Hub {
     }
 
     fn change_secrets<T>(&self, change: impl FnOnce(&mut Secrets) -> Result<T>) -> Result<T> {
+        // Another hub may have the directory once this one is closed.
+        let _open = self.stay_open()?;
         let _one_at_a_time = self.shared.settings_writer();
         let path = self.data().secrets_file();
         let mut secrets = Secrets::read(&path)?;

@@ -122,6 +122,14 @@ pub enum HubError {
     /// `secrets.json` is unreadable.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// A step in an app's life was begun and is not finished; that is tried again without being asked for.
+    #[error("what was begun with {app} is not finished: {source}")]
+    Unfinished {
+        /// The app.
+        app: AppId,
+        /// What was in the way.
+        source: Box<HubError>,
+    },
     /// No app of this name is registered.
     #[error("no app is called {name:?}")]
     UnknownApp {
@@ -310,6 +318,7 @@ impl HubError {
             | Self::NotSealed { .. }
             | Self::Plane(PlaneError::Failed(_))
             | Self::Closed => Kind::Failed,
+            Self::Unfinished { .. } => Kind::Unknown,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
             Self::AmbiguousUser { .. }
@@ -356,6 +365,9 @@ impl HubError {
                 error.way_out().to_owned()
             }
             Self::InUse { .. } => "stop that process first".to_owned(),
+            Self::Unfinished { source, .. } => {
+                format!("{}; a running server tries again, and so does the next start", source.way_out())
+            }
             Self::Filesystem { .. } => "put the data directory on a local disk (ext4, XFS, Btrfs, ZFS)".to_owned(),
             Self::NoDataDir { .. } => {
                 "check --data-dir and DATA_DIR; `streamhub serve`, `app create` and `app adopt` make one".to_owned()
@@ -466,6 +478,12 @@ impl From<PlaneError> for HubError {
             PlaneError::Failed(error) => Self::control(error),
             error @ PlaneError::Live(_) => Self::Plane(error),
         }
+    }
+}
+
+impl From<filesystem::Shortage> for HubError {
+    fn from(short: filesystem::Shortage) -> Self {
+        Self::NoSpace { path: short.path, needed: short.needed, free: short.free }
     }
 }
 

@@ -384,6 +384,12 @@ impl Hub {
         control
     }
 
+    /// Keeps the data directory for this hub until what is returned is dropped, for what is in no database.
+    pub(crate) fn stay_open(&self) -> Result<impl Drop + '_> {
+        let lock = self.shared.services.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_some() { Ok(lock) } else { Err(HubError::Closed) }
+    }
+
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&streamhub_control::Connection) -> streamhub_control::SqlResult<T>,

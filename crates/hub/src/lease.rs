@@ -73,12 +73,9 @@ impl Lease {
         T: Send + 'static,
         E: CallerError,
     {
-        let (result, pending) = match self.open().live.write(noticing(work)) {
-            Ok((result, pending)) => (result, pending),
-            Err(error) => return Err(error.unwrap()),
-        };
-        self.ship_if(pending);
-        Ok(result)
+        let written = self.open().live.write(noticing(work));
+        self.follow_up(&written);
+        written.map(|(result, _)| result).map_err(Inside::unwrap)
     }
 
     /// As [`read`](Self::read), for async callers: on a blocking thread.
@@ -111,8 +108,8 @@ impl Lease {
         self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await
     }
 
-    /// As [`write`](Self::write), for async callers. Cancel-safe in that the database stays whole: a write
-    /// that was begun happens although nobody waits for its answer.
+    /// As [`write`](Self::write), for async callers. Cancel-safe: a write that was begun happens, with all that
+    /// follows from it, although nobody waits for its answer.
     pub async fn write_async<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
@@ -124,17 +121,14 @@ impl Lease {
         let lease = self.clone();
         self.open()
             .live
-            .submit(noticing(work), move |result| {
-                let _ = answer.send(result);
+            .submit(noticing(work), move |written| {
+                lease.follow_up(&written);
+                let _ = answer.send(written);
                 drop(lease);
             })
             .map_err(Inside::unwrap)?;
         match answered.await {
-            Ok(Ok((result, pending))) => {
-                self.ship_if(pending);
-                Ok(result)
-            }
-            Ok(Err(error)) => Err(error.unwrap()),
+            Ok(written) => written.map(|(result, _)| result).map_err(Inside::unwrap),
             Err(_) => Err(HubError::Closed.into()),
         }
     }
@@ -154,9 +148,10 @@ impl Lease {
         (!inline.swap(true, Ordering::Relaxed)).then(|| InlineRight { inline, _right: right })
     }
 
-    fn ship_if(&self, pending: bool) {
-        if pending {
-            self.services().upkeep.ship(self.id());
+    /// Has the outbox shipped, where a write has or may have left work in it.
+    fn follow_up<T, E: CallerError>(&self, written: &Result<(T, bool), Inside<E>>) {
+        if matches!(written, Ok((_, true)) | Err(Inside::Live(LiveError::CommitUnknown { .. }))) {
+            self.services().upkeep.ship(self.registered().id);
         }
     }
 }

@@ -23,6 +23,7 @@
 //! `examples/embed.rs` is a whole server to begin with.
 
 mod adopt;
+mod alone;
 pub mod app_config;
 mod app_settings;
 mod around;
@@ -45,6 +46,7 @@ mod outbox;
 mod people;
 mod pre_migrate;
 pub mod progress;
+mod recordings;
 mod recover;
 mod registry;
 pub mod report;

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
-use streamhub_control::apps::{self, App, Refused, TrashName};
+use streamhub_control::apps::{self, App, AppState, Refused, TrashName};
 use streamhub_control::{TenantId, attention};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
-use streamhub_engine::time::Moment;
 use streamhub_engine::{AppId, Database, Uuid, durable};
 
 use crate::error::{HubError, Result};
@@ -111,7 +110,11 @@ impl Hub {
             self.take_back(id, &staged, &place);
             return Err(error.into());
         }
-        self.write(move |db| apps::activate(db, id))??;
+        self.or_later(
+            id,
+            &new.name,
+            self.write(move |db| apps::activate(db, id)).and_then(|done| Ok(done?)),
+        )?;
         drop(alone);
         self.registered(new.name.as_str())
     }
@@ -146,15 +149,18 @@ impl Hub {
         let alone = self.alone(id)?;
         let registered = self.registered(id.as_str())?;
         let place = self.data().app(id);
-        if !place.exists()? || durable::names_in(place.dir())?.is_empty() {
-            return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
-        }
-        if place.is_own_mount()? {
-            return Err(HubError::OwnMount { dir: place.dir().to_owned() });
-        }
         let number = registered.id;
-        self.write(move |db| apps::mark_deleting(db, number))??;
-        self.finish_delete(&registered, &alone)
+        // A deletion that could not be finished is taken up where it stands.
+        if registered.state != AppState::Deleting {
+            if !place.exists()? || durable::names_in(place.dir())?.is_empty() {
+                return Err(HubError::NoAppDir { dir: place.dir().to_owned() });
+            }
+            if place.is_own_mount()? {
+                return Err(HubError::OwnMount { dir: place.dir().to_owned() });
+            }
+            self.write(move |db| apps::mark_deleting(db, number))??;
+        }
+        self.or_later(number, id, self.finish_delete(&registered, &alone))
     }
 
     /// As [`delete`](Self::delete), for async callers.
@@ -212,10 +218,14 @@ impl Hub {
         };
         let back = durable::rename_new(&from, place.dir());
         if let Err(error) = back.map_err(HubError::from).and_then(|()| self.end_streams(&place, &app)) {
-            self.finish_delete(&app, &alone)?;
+            self.or_later(number, id, self.finish_delete(&app, &alone))?;
             return Err(error);
         }
-        self.write(move |db| apps::finish_undelete(db, number))??;
+        let finished = self.write(move |db| apps::finish_undelete(db, number)).and_then(|done| Ok(done?));
+        self.or_later(number, id, finished)?;
+        drop(alone);
+        // What its outbox still asks for was not done while it was in the trash.
+        self.shared.services.upkeep.attend(number);
         self.registered(id.as_str())
     }
 
@@ -230,8 +240,7 @@ impl Hub {
         // Asked for first, so that neither app is disturbed; a name that is the app's own is taken too.
         self.registered(from.as_str())?;
         self.refuse_taken(to)?;
-        // In one order for everybody, so that no two wait for each other.
-        let (first, second) = (self.alone(from.min(to))?, self.alone(from.max(to))?);
+        let both = self.both_alone(from, to)?;
         let registered = self.registered(from.as_str())?;
         let place = self.data().app(to);
         if place.exists()? {
@@ -246,13 +255,13 @@ impl Hub {
             attention::add(db, number, RENAME, name.as_str()).map(|_| Ok(()))
         })??;
         if let Err(error) = self.finish_rename(&registered, from, to, to) {
-            // Back again, by the same steps. What fails at that too is for the next start.
-            if let Err(error) = self.finish_rename(&registered, to, from, to) {
-                tracing::warn!(app.id = %from, %error, "a renaming is finished at the next start");
-            }
-            return Err(error);
+            // Back again, by the same steps.
+            return Err(match self.or_later(number, from, self.finish_rename(&registered, to, from, to)) {
+                Ok(()) => error,
+                Err(unfinished) => unfinished,
+            });
         }
-        drop((first, second));
+        drop(both);
         self.registered(to.as_str())
     }
 
@@ -274,11 +283,7 @@ impl Hub {
             return Err(HubError::DirectoryThere { dir: new.dir().to_owned() });
         }
         if found.name != to.as_str() {
-            self.shared.services.unsealed.break_seal(&new)?;
-            let db = Database::write(&path)?;
-            identity::set_name(&db, to.as_str()).of(&path)?;
-            db.checkpoint()?;
-            db.close()?;
+            self.change_alone(&new, |tx| Ok(identity::set_name(tx.connection(), to.as_str()).of(&path)?))?;
         }
         self.shared.services.unsealed.forget(from);
         let (number, to, marked) = (app.id, to.clone(), marked.clone());
@@ -300,13 +305,7 @@ impl Hub {
             return Ok(());
         }
         drop(inspected);
-        self.shared.services.unsealed.break_seal(place)?;
-        let db = Database::write(&path)?;
-        let tx = db.unchecked_transaction().of(&path)?;
-        streams::end_stale(&mut WriteTx::within(&tx), |_| false, &Moment::now())?;
-        tx.commit().of(&path)?;
-        db.checkpoint()?;
-        db.close()?;
+        self.change_alone(place, |tx| streams::end_all(tx).map_err(HubError::from))?;
         Ok(())
     }
 
@@ -318,11 +317,6 @@ impl Hub {
             Err(HubError::UnknownApp { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Nobody else uses the app, and its database is closed.
-    pub(crate) fn alone(&self, id: &AppId) -> Result<Exclusive<AppOpener>> {
-        Ok(self.shared.cache.exclusive(id)?)
     }
 
     /// A new and empty directory of the caller's own, on the filesystem where it is to be. Staging is emptied at
@@ -340,8 +334,16 @@ impl Hub {
         Ok(self.write(move |db| apps::insert_creating(db, &row))??)
     }
 
+    /// What could not be finished is tried again by upkeep, and at the next start; the caller is told so.
+    pub(crate) fn or_later<T>(&self, app: i64, id: &AppId, finished: Result<T>) -> Result<T> {
+        finished.map_err(|source| {
+            self.shared.services.upkeep.attend(app);
+            HubError::Unfinished { app: id.clone(), source: Box::new(source) }
+        })
+    }
+
     /// Takes back a registration whose directory did not get into place for certain. What fails at that is
-    /// for the next start, which goes by where the directory is.
+    /// for upkeep and the next start, which go by where the directory is.
     pub(crate) fn take_back(&self, registered: i64, staged: &Path, place: &AppPlace) {
         let out_of_place = durable::exists(staged).and_then(|is_staged| {
             // The renaming may have succeeded, and only its sync not.
@@ -351,7 +353,8 @@ impl Hub {
             .map_err(HubError::from)
             .and_then(|()| Ok(self.write(move |db| apps::abort_creating(db, registered))??));
         if let Err(error) = undone {
-            tracing::warn!(app.id = %place.id(), %error, "a registration is settled at the next start");
+            tracing::warn!(app.id = %place.id(), %error, "a registration is settled later");
+            self.shared.services.upkeep.attend(registered);
         }
         discard(staged);
     }

@@ -8,11 +8,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use streamhub_appstore::streams::{self, NewStream, Stream};
-use streamhub_appstore::vods::{self, NewVod};
 use streamhub_appstore::{ReadTx, WriteTx};
 use streamhub_control::attention;
 use streamhub_engine::live::Busy;
-use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Kind, Result};
 use crate::hub::LiveStreams;
@@ -42,9 +40,9 @@ impl Begun {
         if self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&app) {
             return Ok(BTreeSet::new());
         }
-        let live = streams::live_since(tx, &Moment::now())?;
+        let live = streams::live(tx)?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(app);
-        Ok(live.into_iter().collect())
+        Ok(live.into_keys().collect())
     }
 
     fn remove(&self, app: i64, ended: &[String]) {
@@ -122,14 +120,18 @@ impl Lease {
     /// Ends every stream that is marked as live and is not among `live`, and gives their reservations back:
     /// for a media server that knows what it serves. Returns the streams that were ended.
     pub fn reconcile_streams(&self, live: Vec<String>) -> Result<Vec<String>> {
-        let at = Moment::now();
-        let live = BTreeSet::from_iter(live);
-        let mut stale: BTreeSet<String> =
-            self.read(|tx| Ok::<_, HubError>(streams::live_since(tx, &at)?.into_iter().collect()))?;
-        stale.retain(|stream| !live.contains(stream));
-        let _turns = self.turns(&stale)?;
+        let named = BTreeSet::from_iter(live);
+        let mut stale = self.read(|tx| streams::live(tx).map_err(HubError::from))?;
+        stale.retain(|stream, _| !named.contains(stream));
+        let _turns = self.turns(&stale.keys().cloned().collect())?;
         let ended = self.write(move |tx| {
-            streams::end_stale(tx, |stream| !stale.contains(stream), &at).map_err(HubError::from)
+            let mut ended = Vec::new();
+            for (stream, began) in &stale {
+                if streams::end_if_since(tx, stream, began)? {
+                    ended.push(stream.clone());
+                }
+            }
+            Ok::<_, HubError>(ended)
         })?;
         self.release(ended.clone());
         Ok(ended)
@@ -154,41 +156,6 @@ impl Lease {
     /// ```
     pub async fn reconcile_streams_async(&self, live: Vec<String>) -> Result<Vec<String>> {
         self.blocking(move |lease| lease.reconcile_streams(live)).await
-    }
-
-    /// Adds a recording of this app, whatever number it names, and returns after the commit is durable.
-    pub fn create_vod(&self, new: NewVod) -> Result<vods::Vod> {
-        self.write(creation(self.registered().id, new))
-    }
-
-    /// As [`create_vod`](Self::create_vod), for async callers.
-    pub async fn create_vod_async(&self, new: NewVod) -> Result<vods::Vod> {
-        self.write_async(creation(self.registered().id, new)).await
-    }
-
-    /// Removes a recording's row; its file follows, after the commit.
-    pub fn delete_vod(&self, vod: i64) -> Result<vods::Vod> {
-        self.write(deletion(vod))
-    }
-
-    /// As [`delete_vod`](Self::delete_vod), for async callers.
-    ///
-    /// ```
-    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
-    /// use streamhub::Kind;
-    /// use streamhub::vods::NewVod;
-    ///
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// let app = hub.app_async(&"news-24".parse()?).await?;
-    /// let vod = app.create_vod_async(NewVod::named("cam.mp4")).await?;
-    /// assert_eq!(app.delete_vod_async(vod.id).await?, vod);
-    /// assert_eq!(app.delete_vod_async(vod.id).await.unwrap_err().kind(), Kind::NotFound);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn delete_vod_async(&self, vod: i64) -> Result<vods::Vod> {
-        self.write_async(deletion(vod)).await
     }
 
     /// Ends those of the streams that were live when the process before ended, unless they go on, and gives
@@ -243,15 +210,6 @@ impl Lease {
             streams.iter().try_for_each(|stream| attention::release_stream(db, app, stream).map(drop))
         })?)
     }
-}
-
-fn creation(app: i64, new: NewVod) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
-    let new = NewVod { app_id: app, ..new };
-    move |tx| vods::create(tx, &new).map_err(HubError::from)
-}
-
-fn deletion(vod: i64) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
-    move |tx| vods::delete(tx, vod).map_err(HubError::from)
 }
 
 fn is_live(tx: &ReadTx<'_>, stream: &str) -> Result<bool> {

@@ -4,11 +4,12 @@ use serde::Serialize;
 use streamhub_control::{Connection, SqlResult};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::error::SqliteContext;
+use streamhub_engine::filesystem::Room;
 use streamhub_engine::names::quoted;
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{AppId, Database, filesystem};
 
-use crate::error::{HubError, Result};
+use crate::error::Result;
 use crate::hub::Hub;
 use crate::opener::AppOpener;
 use crate::progress::Progress;
@@ -165,9 +166,11 @@ impl Hub {
     /// VACUUM writes the database twice: into a temporary file, and from there into the `-wal`.
     fn refuse_without_space(&self, alone: &Exclusive<AppOpener>) -> Result<()> {
         let path = self.data().app(alone.id()).db();
-        let needed = bytes(&path).saturating_mul(2).saturating_add(1 << 20);
-        let free = filesystem::free_bytes(&path)?;
-        if free < needed { Err(HubError::NoSpace { path, needed, free }) } else { Ok(()) }
+        let once = bytes(&path).saturating_add(1 << 20);
+        let mut room = Room::default();
+        room.add(&path, once);
+        room.add(&filesystem::temporary_dir(), once);
+        room.shortage()?.map_or(Ok(()), |short| Err(short.into()))
     }
 }
 

@@ -152,7 +152,7 @@ impl Opener for AppOpener {
             && self.services.live_streams == LiveStreams::End
             && let Ok(streams) = of_before()
         {
-            self.services.upkeep.settle(id, streams);
+            self.services.upkeep.settle(registered.id, streams);
         }
         let written = Arc::default();
         let config = live::Config {

@@ -12,12 +12,22 @@ use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::lease::Lease;
 
+/// What became of some work.
+#[derive(Debug, Default)]
+pub(crate) struct CarriedOut {
+    /// The places of what was done.
+    pub(crate) done: Vec<i64>,
+    /// The first failure: that piece is to be tried again, and keeps no other.
+    pub(crate) failed: Option<HubError>,
+}
+
 /// Carries out what is pending, in order.
-pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pending>) -> Result<()> {
+pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pending>) -> CarriedOut {
+    let mut carried_out = CarriedOut::default();
     let mut entries = Vec::new();
     for work in pending {
         match work.entry {
-            Entry::DeleteFile { path } => delete_file(hub, lease, &path)?,
+            Entry::DeleteFile { path } => carried_out.note(&[work.seq], delete_file(hub, lease, &path)),
             Entry::Audit { at, principal, address, action, target, outcome, detail } => {
                 let mut entry = audit::Entry::now(&principal, &action, &outcome);
                 entry.at = at;
@@ -32,9 +42,23 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
             Entry::Unknown { .. } => {}
         }
     }
-    if entries.is_empty() {
-        return Ok(());
+    if !entries.is_empty() {
+        let places: Vec<_> = entries.iter().map(|(seq, _)| *seq).collect();
+        carried_out.note(&places, write_down(hub, app, entries));
     }
+    carried_out
+}
+
+impl CarriedOut {
+    fn note(&mut self, places: &[i64], result: Result<()>) {
+        match result {
+            Ok(()) => self.done.extend(places),
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+        }
+    }
+}
+
+fn write_down(hub: &Hub, app: &App, entries: Vec<(i64, audit::Entry)>) -> Result<()> {
     let uuid =
         app.uuid().and_then(std::result::Result::ok).expect("an open app's was compared with its database's");
     hub.write(move |db| {

@@ -15,34 +15,54 @@ use crate::hub::Hub;
 use crate::lease::Lease;
 use crate::life::RENAME;
 use crate::opener::OUTBOX;
+use crate::upkeep::Errand;
 
 impl Hub {
     /// Finishes or takes back every step in an app's life that the registry shows as begun. An app for
-    /// which that fails stays out of service, and is tried again at the next start.
+    /// which that fails stays out of service, and upkeep tries again.
     pub(crate) fn finish_steps(&self) -> Result<()> {
-        for marked in self.read(attention::list)?.into_iter().filter(|row| row.kind == RENAME) {
-            let Some(app) = self.read(|db| apps::by_id(db, marked.app_id))? else { continue };
-            Self::report(&app.name, self.resume_rename(&app, &marked.reference));
-        }
-        for app in self.read(apps::unfinished)? {
-            let Ok(id) = app.name.parse::<AppId>() else { continue };
-            let finished = match app.state {
-                AppState::Creating => self.resume_create(&app, &id),
-                AppState::Deleting => {
-                    self.alone(&id).and_then(|alone| self.finish_delete(&app, &alone)).map(drop)
-                }
-                _ => Ok(()),
-            };
-            Self::report(&app.name, finished);
+        let marked = self.read(attention::list)?.into_iter().filter(|row| row.kind == RENAME);
+        let mut begun: BTreeSet<i64> = marked.map(|row| row.app_id).collect();
+        begun.extend(self.read(apps::unfinished)?.into_iter().map(|app| app.id));
+        for app in begun {
+            if let Err(error) = self.finish_step(app) {
+                Self::report(app, &error);
+                self.shared.services.upkeep.attend(app);
+            }
         }
         Ok(())
     }
 
-    fn report(name: &str, finished: Result<()>) {
-        if let Err(error) = finished {
-            let way_out = error.way_out();
-            tracing::error!(app.id = name, %error, way_out, "what was begun with an app could not be finished");
+    /// Does the same for one app, which may be in use.
+    fn finish_step(&self, number: i64) -> Result<()> {
+        let rows = self.read(move |db| attention::of_app(db, number))?;
+        for marked in rows.into_iter().filter(|row| row.kind == RENAME) {
+            self.resume_rename(number, &marked.reference)?;
         }
+        let Some((app, id)) = self.by_number(number)? else { return Ok(()) };
+        if !matches!(app.state, AppState::Creating | AppState::Deleting) {
+            return Ok(());
+        }
+        let alone = self.alone(&id)?;
+        // Whoever had it until now may have finished it.
+        match self.by_number(number)? {
+            Some((app, same)) if same == id => match app.state {
+                AppState::Creating => self.resume_create(&app, &id),
+                AppState::Deleting => self.finish_delete(&app, &alone).map(drop),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn by_number(&self, number: i64) -> Result<Option<(App, AppId)>> {
+        let app = self.read(move |db| apps::by_id(db, number))?;
+        Ok(app.and_then(|app| app.name.parse().ok().map(|id| (app, id))))
+    }
+
+    fn report(app: i64, error: &HubError) {
+        let way_out = error.way_out();
+        tracing::error!(app.number = app, %error, way_out, "what was begun with an app could not be finished");
     }
 
     /// An app whose directory got into place is in service; one that did not was never made.
@@ -70,82 +90,87 @@ impl Hub {
     }
 
     /// A renaming whose directory was not moved, and cannot be any more, never was.
-    fn resume_rename(&self, app: &App, to: &str) -> Result<()> {
-        let (Ok(from), Ok(to)) = (app.name.parse::<AppId>(), to.parse::<AppId>()) else { return Ok(()) };
-        let taken = self.data().app(&to).exists()? || self.registered(to.as_str()).is_ok();
+    fn resume_rename(&self, number: i64, to: &str) -> Result<()> {
+        let (Some((_, from)), Ok(to)) = (self.by_number(number)?, to.parse::<AppId>()) else { return Ok(()) };
+        let both = if from == to { None } else { Some(self.both_alone(&from, &to)?) };
+        // Whoever had them until now may have finished it.
+        let marked = self.read(move |db| attention::of_app(db, number))?;
+        let is_marked = marked.iter().any(|row| row.kind == RENAME && row.reference == to.as_str());
+        let Some((app, _)) = self.by_number(number)?.filter(|(_, name)| is_marked && *name == from) else {
+            return Ok(());
+        };
+        let taken = from != to && (self.data().app(&to).exists()? || self.registered(to.as_str()).is_ok());
         if taken && self.data().app(&from).exists()? {
-            let number = app.id;
             return self.write(move |db| attention::remove(db, number, RENAME, to.as_str()).map(drop));
         }
-        self.finish_rename(app, &from, &to, &to)
+        let renamed = self.finish_rename(&app, &from, &to, &to);
+        drop(both);
+        renamed
     }
 
-    /// Opens each app that asks for attention and does what it asks for: streams that ended with the
+    /// Does what the registry says of apps that ask for attention: steps are finished, streams that ended with the
     /// process are ended and their reservations given back, and outboxes are shipped. Returns the apps for
     /// which that is still to be done.
-    pub(crate) fn attend(&self) -> Result<BTreeSet<AppId>> {
-        let asking = self.read(|db| {
-            attention::apps(db)?
-                .into_iter()
-                .map(|number| apps::by_id(db, number))
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        let active = asking.into_iter().flatten().filter(|app| app.state == AppState::Active);
-        let mut apps: BTreeSet<AppId> = active.filter_map(|app| app.name.parse().ok()).collect();
-        apps.retain(|id| !self.is_attended_to(id));
-        Ok(apps)
-    }
-
-    /// Does what an app asks for, and says whether nothing is left of that to do.
-    pub(crate) fn is_attended_to(&self, id: &AppId) -> bool {
-        if self.shared.services.upkeep.is_stopping() {
-            return false;
-        }
-        let done = self.attend_to(id);
-        let is_over = matches!(done, Ok(()) | Err(HubError::UnknownApp { .. }));
-        Self::report(id.as_str(), done);
-        is_over
-    }
-
-    fn attend_to(&self, id: &AppId) -> Result<()> {
-        let lease = self.app(id)?;
-        let number = lease.registered().id;
-        let rows = self.read(move |db| attention::of_app(db, number))?;
-        let of_kind = |kind: &str| -> BTreeSet<String> {
-            rows.iter().filter(|row| row.kind == kind).map(|row| row.reference.clone()).collect()
-        };
-        let (reserved, outboxes) = (of_kind(attention::STREAM), of_kind(OUTBOX));
-        if !reserved.is_empty() {
-            lease.settle_streams(reserved)?;
-        }
-        self.ship_from(&lease)?;
-        if lease.read(|tx| outbox::is_empty(tx).map_err(HubError::from))? {
-            // What this opening of the app writes may still be under way.
-            let mine = lease.open().reference();
-            for reference in outboxes.into_iter().filter(|reference| Some(reference) != mine) {
-                self.shared.services.settled.add(number, reference);
+    pub(crate) fn attend(&self) -> Result<BTreeSet<i64>> {
+        let mut left = BTreeSet::new();
+        for app in self.read(attention::apps)? {
+            if self.shared.services.upkeep.is_stopping() {
+                left.insert(app);
+            } else if let Err(error) = self.attend_to(app, &Errand::all()) {
+                Self::report(app, &error);
+                left.insert(app);
             }
         }
-        self.forget_empty_outboxes()
+        Ok(left)
+    }
+
+    /// Does what there is to do for an app, whatever it is called meanwhile. There is nothing to do for one that
+    /// is not in service.
+    pub(crate) fn attend_to(&self, number: i64, errand: &Errand) -> Result<()> {
+        if errand.all {
+            self.finish_step(number)?;
+        }
+        let Some((_, id)) = self.by_number(number)?.filter(|(app, _)| app.state == AppState::Active) else {
+            return Ok(());
+        };
+        let lease = self.app(&id)?;
+        let rows = if errand.all { self.read(move |db| attention::of_app(db, number))? } else { Vec::new() };
+        let of_kind = |kind: &'static str| {
+            rows.iter().filter(move |row| row.kind == kind).map(|row| row.reference.clone())
+        };
+        let streams: BTreeSet<_> = of_kind(attention::STREAM).chain(errand.streams.iter().cloned()).collect();
+        if !streams.is_empty() {
+            lease.settle_streams(streams)?;
+        }
+        self.ship_from(&lease)?;
+        if errand.all && lease.read(|tx| outbox::is_empty(tx).map_err(HubError::from))? {
+            // What this opening of the app writes may still be under way.
+            let mine = lease.open().reference();
+            for reference in of_kind(OUTBOX).filter(|reference| Some(reference) != mine) {
+                self.shared.services.settled.add(number, reference);
+            }
+            self.forget_empty_outboxes()?;
+        }
+        Ok(())
     }
 
     /// Does the work in an app's outbox; where it is empty then, the app needs no attention for it.
-    pub(crate) fn ship(&self, id: &AppId) -> Result<()> {
-        self.ship_from(&self.app(id)?)
-    }
-
-    /// As [`ship`](Self::ship), for who has the app: a second lease would wait for whoever waits for the first.
     fn ship_from(&self, lease: &Lease) -> Result<()> {
         const AT_ONCE: u32 = 100;
         let (app, mut after) = (lease.registered().clone(), 0);
+        let mut failed = None;
         loop {
             let pending = lease.read(|tx| outbox::peek(tx, after, AT_ONCE).map_err(HubError::from))?;
             let Some(last) = pending.last() else { break };
             after = last.seq;
-            crate::outbox::carry_out(self, lease, &app, pending)?;
-            lease.write(move |tx| outbox::remove_through(tx, after).map_err(HubError::from))?;
+            let carried_out = crate::outbox::carry_out(self, lease, &app, pending);
+            failed = failed.or(carried_out.failed);
+            let done = carried_out.done;
+            if !done.is_empty() {
+                lease.write(move |tx| outbox::remove(tx, &done).map_err(HubError::from))?;
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Forgets that the outboxes of apps that were closed since may hold work: they were empty.

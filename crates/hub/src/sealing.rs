@@ -7,6 +7,7 @@ use std::time::Instant;
 use streamhub_appstore::Identity;
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
+use streamhub_engine::judge::{self, Check};
 use streamhub_engine::seal::{self, Seal};
 use streamhub_engine::{AppId, Database, Unopened, durable};
 
@@ -50,7 +51,9 @@ impl Hub {
     /// the seal.
     pub fn seal(&self, id: &AppId) -> Result<Seal> {
         let alone = self.alone(id)?;
-        opener::judge_own(&self.data().app(id), &self.registered(id.as_str())?)?;
+        let place = self.data().app(id);
+        opener::judge_own(&place, &self.registered(id.as_str())?)?;
+        judge::refuse_damage(&Database::inspect(&place.db())?, Check::Quick)?;
         self.seal_alone(&alone)
     }
 
@@ -60,7 +63,8 @@ impl Hub {
         self.blocking(Some(id), move |hub| hub.seal(&app)).await
     }
 
-    /// Seals an app that nobody else uses, and whose database was judged to be its own.
+    /// Seals an app that nobody else uses, and whose database was judged to be its own. One in which damage was
+    /// found is looked through first: whoever has a seal believes it.
     pub(crate) fn seal_alone(&self, alone: &Exclusive<AppOpener>) -> Result<Seal> {
         let place = self.data().app(alone.id());
         let path = place.db();
@@ -70,7 +74,12 @@ impl Hub {
             db.checkpoint()?;
             db.close()?;
         }
-        let identity = Identity::read(&Database::inspect(&path)?)?;
+        let db = Database::inspect(&path)?;
+        if alone.is_suspect() {
+            judge::refuse_damage(&db, Check::Quick)?;
+        }
+        let identity = Identity::read(&db)?;
+        drop(db);
         let file = Unopened::claim(&path)?;
         let seal = Seal::of(&file, &identity.uuid, identity.generation)?;
         seal.write(place.dir())?;

@@ -8,9 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use streamhub_engine::AppId;
-
-use crate::error::{HubError, Result};
+use crate::error::Result;
 use crate::hub::{Hub, Shared};
 
 /// How often what was kept long enough is looked for.
@@ -35,23 +33,31 @@ struct Tasks {
     errands: Errands,
 }
 
-/// What apps were found to need since the thread looked last.
+/// What apps need, by their numbers: their names may change.
+type Errands = BTreeMap<i64, Errand>;
+
+/// What an app needs beside having its outbox shipped.
 #[derive(Debug, Default)]
-struct Errands {
+pub(crate) struct Errand {
+    /// All that the registry says of it is looked at.
+    pub(crate) all: bool,
     /// Streams of before that are to be settled.
-    streams: BTreeMap<AppId, BTreeSet<String>>,
-    outboxes: BTreeSet<AppId>,
+    pub(crate) streams: BTreeSet<String>,
 }
 
-impl Errands {
-    fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.outboxes.is_empty()
+impl Errand {
+    pub(crate) fn all() -> Self {
+        Self { all: true, ..Self::default() }
     }
 
-    fn add(&mut self, mut other: Self) {
-        self.streams.append(&mut other.streams);
-        self.outboxes.append(&mut other.outboxes);
+    fn add(&mut self, other: Self) {
+        self.all |= other.all;
+        self.streams.extend(other.streams);
     }
+}
+
+fn add(errands: &mut Errands, app: i64, errand: Errand) {
+    errands.entry(app).or_default().add(errand);
 }
 
 impl Upkeep {
@@ -67,17 +73,25 @@ impl Upkeep {
     }
 
     /// Has an app's outbox shipped soon.
-    pub(crate) fn ship(&self, id: &AppId) {
-        self.desk.tasks().errands.outboxes.insert(id.clone());
-        self.desk.woken.notify_one();
+    pub(crate) fn ship(&self, app: i64) {
+        self.run(app, Errand::default());
     }
 
     /// Has an app's streams of before settled soon.
-    pub(crate) fn settle(&self, id: &AppId, streams: BTreeSet<String>) {
+    pub(crate) fn settle(&self, app: i64, streams: BTreeSet<String>) {
         if !streams.is_empty() {
-            self.desk.tasks().errands.streams.insert(id.clone(), streams);
-            self.desk.woken.notify_one();
+            self.run(app, Errand { streams, ..Errand::default() });
         }
+    }
+
+    /// Has everything done soon that the registry says is left to do with an app.
+    pub(crate) fn attend(&self, app: i64) {
+        self.run(app, Errand::all());
+    }
+
+    fn run(&self, app: i64, errand: Errand) {
+        add(&mut self.desk.tasks().errands, app, errand);
+        self.desk.woken.notify_one();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -108,37 +122,34 @@ impl Desk {
     fn work(&self, hub: &Weak<Shared>, every: Duration) {
         let Some(shared) = hub.upgrade() else { return };
         let first = Hub { shared };
-        // Apps for which that failed; it is tried again at each sweep.
-        let mut asking = note("attend to apps", first.attend()).unwrap_or_default();
+        // What could not be done; it is tried again at each sweep, and each new errand at once.
+        let mut failed = Errands::new();
+        for app in note("attend to apps", first.attend()).unwrap_or_default() {
+            add(&mut failed, app, Errand::all());
+        }
         note("look for directories that nobody knows", first.look_around());
         drop(first);
         let mut swept = Instant::now();
         let mut pruned: Option<Instant> = None;
-        // What could not be done; each new errand is tried at once.
-        let mut failed = Errands::default();
-        while let Some(Errands { streams, outboxes }) = self.wait_until(swept + every) {
+        while let Some(errands) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
             let hub = Hub { shared };
-            for (id, streams) in streams {
-                let settled = hub.app(&id).and_then(|lease| lease.settle_streams(streams.clone()));
-                if is_to_be_tried_again(&settled) {
-                    failed.streams.insert(id, streams);
+            for (app, errand) in errands {
+                if hub.shared.services.upkeep.is_stopping() {
+                    return;
                 }
-                note("settle streams", settled);
-            }
-            for id in outboxes {
-                let shipped = hub.ship(&id);
-                if is_to_be_tried_again(&shipped) {
-                    failed.outboxes.insert(id);
+                if note("attend to an app", hub.attend_to(app, &errand)).is_none() {
+                    add(&mut failed, app, errand);
                 }
-                note("ship an outbox", shipped);
             }
             if swept.elapsed() >= every {
                 hub.shared.cache.sweep();
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 swept = Instant::now();
-                self.tasks().errands.add(std::mem::take(&mut failed));
-                asking.retain(|id| !hub.is_attended_to(id));
+                let mut tasks = self.tasks();
+                for (app, errand) in std::mem::take(&mut failed) {
+                    add(&mut tasks.errands, app, errand);
+                }
             }
             if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
                 note("prune", hub.prune());
@@ -161,10 +172,6 @@ impl Desk {
             tasks = self.woken.wait_timeout(tasks, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
-
-fn is_to_be_tried_again(done: &Result<()>) -> bool {
-    matches!(done, Err(error) if !matches!(error, HubError::UnknownApp { .. }))
 }
 
 fn note<T>(what: &'static str, done: Result<T>) -> Option<T> {

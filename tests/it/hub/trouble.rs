@@ -1,12 +1,15 @@
 //! Trouble while apps serve: the right error for exactly the callers concerned, and the others never notice.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use streamhub::progress::Silent;
+use streamhub::vods::NewVod;
 use streamhub::{AppState, Hub, HubError, Kind, LiveError, LiveStreams, StoreError, streams};
 use streamhub_split::Older;
 use streamhub_tests::disk::Disk;
@@ -296,6 +299,45 @@ fn on_a_disk_that_is_full_writes_fail_reads_go_on_and_then_all_is_well() {
         created(&hub, "made-one");
     }
     serves(&hub, "made-one");
+    hub.close().expect("closed");
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_other_in_the_outbox() {
+    let Some(disk) = need("hub::trouble::immovable_file", Disk::make(32)) else { return };
+    let mut config = Site::new().config("unused");
+    config.data_dir = disk.path().join("data");
+    config.idle = Duration::from_millis(50);
+    let hub = Hub::open(&config, &Silent).expect("a hub");
+    created(&hub, "news-24");
+    let folder = config.data_dir.join("apps/news-24/recordings");
+    fs::create_dir(&folder).expect("a folder");
+    let files = ["first.mp4", "second.mp4"].map(|name| folder.join(name));
+    for file in &files {
+        fs::write(file, "film").expect("a file");
+    }
+    let protect = |how: &str| {
+        let done = Command::new("chattr").arg(how).arg(&files[0]).status();
+        assert!(done.is_ok_and(|status| status.success()), "chattr {how}");
+    };
+    protect("+i");
+    let lease = hub.app(&id("news-24")).expect("it is there");
+    for file in &files {
+        let local_path = file.file_name().map(|name| format!("recordings/{}", name.to_string_lossy()));
+        let vod = lease.create_vod(NewVod { local_path, ..NewVod::named("x") }).expect("a row");
+        lease.delete_vod(vod.id).expect("no row");
+    }
+    drop(lease);
+    let gone_soon = |file: &Path| {
+        let began = Instant::now();
+        while file.exists() && began.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        !file.exists()
+    };
+    assert!(gone_soon(&files[1]) && files[0].exists());
+    protect("-i");
+    assert!(gone_soon(&files[0]), "it is tried again");
     hub.close().expect("closed");
 }
 

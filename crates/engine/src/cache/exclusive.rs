@@ -97,6 +97,11 @@ impl<O: Opener> Exclusive<O> {
     pub fn id(&self) -> &AppId {
         &self.slot.id
     }
+
+    /// Whether its database was found damaged, and not to be whole since.
+    pub fn is_suspect(&self) -> bool {
+        lock(&self.shared.suspects).contains(self.id())
+    }
 }
 
 impl<O: Opener> Drop for Exclusive<O> {

@@ -135,7 +135,8 @@ impl Conn {
         let number = |sql, column| self.db.query_row(sql, [], |row| row.get::<_, u64>(column)).of(path);
         let frames = number("PRAGMA wal_checkpoint(NOOP)", 1)?;
         let page = number("PRAGMA page_size", 0)?;
-        // SQLite takes no locks on a -wal that closing a descriptor of it could drop.
+        // SQLite takes no locks on a -wal that closing a descriptor of it could drop. Nobody commits in between:
+        // there is one writer, and whoever writes from outside of the process is against the rules already.
         durable::shorten(&sidecar(path, "-wal"), HEADER + frames * (FRAME_HEADER + page))
     }
 

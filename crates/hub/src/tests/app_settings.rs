@@ -30,6 +30,21 @@ fn an_app_stays_in_its_place_while_its_configuration_changes() {
 }
 
 #[test]
+fn a_closed_hub_leaves_secrets_to_the_next() {
+    const NAME: &str = "STREAMHUB_TEST_KEY";
+    let site = Site::new();
+    let hub = site.hub("a");
+    hub.set_secret(NAME, "one").unwrap();
+    hub.close().unwrap();
+    let next = site.hub("a");
+    assert!(matches!(hub.set_secret(NAME, "two"), Err(HubError::Closed)));
+    assert!(matches!(hub.remove_secret(NAME), Err(HubError::Closed)));
+    assert!(matches!(hub.secret(NAME), Err(HubError::Closed)));
+    assert!(next.secret(NAME).unwrap().is_some());
+    next.close().unwrap();
+}
+
+#[test]
 fn what_is_not_in_service_is_not_configured() {
     let site = Site::new();
     let hub = site.hub("a");

@@ -101,6 +101,159 @@ fn where_the_control_database_is_busy_a_first_write_is_to_be_tried_again() {
 }
 
 #[test]
+fn a_deletion_that_cannot_be_finished_is_taken_up_again() {
+    for asks_again in [false, true] {
+        let site = Site::new();
+        let mut config = site.config("a");
+        config.idle = Duration::from_millis(20);
+        let hub = Hub::open(&config, &Silent).unwrap();
+        created(&hub, "news-24");
+        let trash = site.path("a/apps/.trash");
+        durable::write(&trash, b"in the way").unwrap();
+        for _ in 0..2 {
+            let error = hub.delete(&id("news-24")).unwrap_err();
+            assert!(matches!(error, HubError::Unfinished { .. }) && error.kind() == Kind::Unknown, "{error}");
+        }
+        durable::remove_file(&trash).unwrap();
+        if asks_again {
+            // Upkeep may have been faster.
+            let again = hub.delete(&id("news-24"));
+            assert!(matches!(again, Ok(_) | Err(HubError::UnknownApp { .. })), "{again:?}");
+        }
+        while hub.deleted_apps().unwrap().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(hub.undelete(&id("news-24")).unwrap().name, "news-24");
+        hub.close().unwrap();
+    }
+}
+
+#[test]
+fn what_an_app_needs_is_done_under_its_next_name_too() {
+    let site = Site::new();
+    let mut config = site.config("a");
+    let hub = site.hub("a");
+    created(&hub, "news-24");
+    created(&hub, "third-one");
+    hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
+    hub.close().unwrap();
+    let place = site.path("a/apps/news-24");
+    durable::rename_new(&place, &site.path("away")).unwrap();
+    config.idle = Duration::from_millis(300);
+    let hub = Hub::open(&config, &Silent).unwrap();
+    while !matches!(hub.app_state(&id("news-24")), AppState::Quarantined { .. }) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    durable::rename_new(&site.path("away"), &place).unwrap();
+    hub.rename(&id("news-24"), &id("other-one")).unwrap();
+    let began = Instant::now();
+    while !hub.read(attention::list).unwrap().is_empty() && began.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(hub.read(attention::list).unwrap(), []);
+    hub.close().unwrap();
+}
+
+#[test]
+fn a_database_that_is_damaged_is_not_sealed() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    let app = created(&hub, "news-24").id;
+    let dir = site.path("a/apps/news-24");
+    let read = || durable::read_capped(&dir.join("app.db"), 1 << 30).unwrap();
+    let rowless = read().len() / 4096;
+    let lease = hub.app(&id("news-24")).unwrap();
+    let fill = move |tx: &mut WriteTx<'_>| {
+        for at in 0..500 {
+            vods::create(tx, &NewVod { app_id: app, ..NewVod::named(format!("{at}.mp4")) })?;
+        }
+        Ok::<_, HubError>(())
+    };
+    lease.write(fill).unwrap();
+    drop(lease);
+    hub.close().unwrap();
+    let mut bytes = read();
+    for page in rowless..bytes.len() / 4096 {
+        bytes[page * 4096..][..64].fill(0xff);
+    }
+    durable::write(&dir.join("app.db"), &bytes).unwrap();
+    durable::remove_file(&dir.join("app.seal")).unwrap();
+
+    let hub = site.hub("a");
+    let lease = hub.app(&id("news-24")).unwrap();
+    let list = lease.read(|tx| vods::list(tx, &vods::VodFilter::default()).map_err(HubError::from));
+    assert!(list.is_err(), "{list:?}");
+    drop(lease);
+    assert!(hub.seal(&id("news-24")).is_err());
+    hub.close().unwrap();
+    assert!(!durable::exists(&dir.join("app.seal")).unwrap(), "a stop has sealed it");
+}
+
+#[test]
+fn streams_that_began_in_the_future_end_where_they_cannot_go_on() {
+    let site = Site::new();
+    let (hub, there) = (site.hub("a"), site.hub("b"));
+    created(&hub, "news-24");
+    let ahead = |tx: &mut WriteTx<'_>| {
+        let sql = "UPDATE streams SET started_at = '2999-01-01T00:00:00.000Z'";
+        tx.execute(sql, []).map_err(StoreError::from)?;
+        Ok::<_, HubError>(())
+    };
+    let begin = || {
+        let lease = hub.app(&id("news-24")).unwrap();
+        lease.start_stream(stream("live")).unwrap();
+        lease.write(ahead).unwrap();
+        lease
+    };
+    let active = |hub: &Hub| {
+        let lease = hub.app(&id("news-24")).unwrap();
+        lease.read(|tx| streams::count_active(tx).map_err(HubError::from)).unwrap()
+    };
+    assert_eq!(begin().reconcile_streams(Vec::new()).unwrap(), ["live"]);
+    drop(begin());
+    hub.delete(&id("news-24")).unwrap();
+    hub.undelete(&id("news-24")).unwrap();
+    assert_eq!(active(&hub), 0);
+    drop(begin());
+    hub.seal(&id("news-24")).unwrap();
+    there.adopt(&site.path("a/apps/news-24"), &Adoption::default()).unwrap();
+    assert_eq!(active(&there), 0);
+    there.close().unwrap();
+    hub.close().unwrap();
+}
+
+#[test]
+fn a_write_whose_caller_goes_away_is_followed_up() {
+    let site = Site::new();
+    let mut config = site.config("a");
+    config.idle = Duration::from_hours(1);
+    let hub = Hub::open(&config, &Silent).unwrap();
+    created(&hub, "news-24");
+    let lease = hub.app(&id("news-24")).unwrap();
+    let folder = site.path("a/apps/news-24/recordings");
+    durable::create_new_dir(&folder).unwrap();
+    durable::write_new_in(&folder, "x.mp4", b"film").unwrap();
+    let local_path = Some("recordings/x.mp4".to_owned());
+    let vod = lease.create_vod(NewVod { local_path, ..NewVod::named("x") }).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut deletion = Box::pin(lease.delete_vod_async(vod.id));
+        std::future::poll_fn(|context| {
+            let _ = deletion.as_mut().poll(context);
+            std::task::Poll::Ready(())
+        })
+        .await;
+    });
+    let began = Instant::now();
+    while folder.join("x.mp4").exists() && began.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!folder.join("x.mp4").exists(), "nobody removed the file");
+    drop(lease);
+    hub.close().unwrap();
+}
+
+#[test]
 fn one_app_that_cannot_be_removed_does_not_keep_others_in_the_trash() {
     let site = Site::new();
     let mut config = site.config("a");
