@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use streamhub_engine::{Database, snapshot};
 use streamhub_tests::books::{Books, unsound};
@@ -25,12 +24,6 @@ fn database(path: &Path) {
 
 fn canonical(disk: &Disk, name: &str) -> PathBuf {
     disk.path().canonicalize().expect("the disk").join(name)
-}
-
-/// Everything written so far is on the disk.
-fn settle(disk: &Disk) {
-    let synced = Command::new("sync").arg("-f").arg(disk.path()).status().expect("sync runs");
-    assert!(synced.success());
 }
 
 /// Writes so many rows, each in a transaction of its own, and returns how many were acknowledged when the power went.
@@ -80,7 +73,7 @@ fn a_finished_take_over_is_there() {
     let dir = disk.path().join("data");
     let control = one_of_each().build(&dir);
     let (books, before) = (Books::open(&dir), control_rows(&control));
-    settle(&disk);
+    disk.settle();
     let report = Streamhub::new(&dir).run(["migrate", "--json"]).expect(0).json();
     disk.cut();
     disk.back();
@@ -100,7 +93,7 @@ fn a_take_over_that_a_cut_breaks_off_can_be_done_again() {
     let copy = |name: &str| {
         let dir = disk.path().join(name);
         copy_tree(original.path(), &dir);
-        settle(&disk);
+        disk.settle();
         dir
     };
     let dir = copy("counted");

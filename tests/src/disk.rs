@@ -13,6 +13,10 @@ use tempfile::TempDir;
 use crate::faults::compile;
 use crate::files::scratch;
 
+/// A file system that writes nothing of its own accord, which would hide that a sync is missing: neither a file's
+/// bytes because it is renamed over another, nor the journal because some seconds are over.
+const OPTIONS: &str = "loop,noauto_da_alloc,commit=3600";
+
 /// A loop-mounted ext4 image, unmounted and removed with the value.
 #[derive(Debug)]
 pub struct Disk {
@@ -39,13 +43,18 @@ impl Disk {
         let options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
         run(Command::new("mkfs.ext4").args(["-qF", "-m", "0", "-E", options]).arg(&image))?;
         let mount =
-            Mount::at(home.path().join("mount"), Command::new("mount").args(["-o", "loop"]).arg(&image))?;
+            Mount::at(home.path().join("mount"), Command::new("mount").args(["-o", OPTIONS]).arg(&image))?;
         Ok(Self { mount, image, powercut, _home: home })
     }
 
     /// The mounted file system's top.
     pub fn path(&self) -> &Path {
         &self.mount.path
+    }
+
+    /// Syncs all that was written so far.
+    pub fn settle(&self) {
+        run(Command::new("sync").arg("-f").arg(self.path())).expect("a synced disk");
     }
 
     /// Cuts the power: what was not synced is gone after [`Disk::back`]. Until then writes fail with EIO.
@@ -56,7 +65,7 @@ impl Disk {
     /// Mounts the disk again, which replays its journal. Nobody may have a file open on it.
     pub fn back(&self) {
         run(Command::new("umount").arg(self.path())).expect("no file is open on the disk");
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(self.path()))
+        run(Command::new("mount").args(["-o", OPTIONS]).arg(&self.image).arg(self.path()))
             .expect("the disk is sound");
     }
 

@@ -1,13 +1,15 @@
 //! `life-probe` with a fault at each of its file operations: a step in an app's life happens wholly or not at all.
 //!
 //! Right after the fault anything may lie about; what counts is what the next start makes of it, that a step that was
-//! acknowledged has happened, and that one that has not can be taken again.
+//! acknowledged has happened, and that one that has not can be taken again. The same holds where the power of the disk
+//! is cut as well, which takes away what was written and not synced.
 
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::faults::{Faults, Mode, Run};
 use crate::files::{copy_tree, scratch};
 use crate::live::program;
@@ -18,14 +20,31 @@ use crate::sweep::{Totals, Trouble, in_parallel};
 pub const STEPS: [&str; 10] =
     ["create", "delete", "undelete", "rename", "adopt", "appeared", "seal", "config", "secret", "stream"];
 
+/// What becomes of the disk when the program has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// What was written is there, synced or not.
+    Stays,
+    /// What was not synced is gone. Each run has a disk of its own, which needs root.
+    Cut,
+}
+
 /// What there is before a step, and what after it.
 #[derive(Debug)]
 pub struct Step {
     verb: &'static str,
+    power: Power,
     home: TempDir,
     before: String,
     after: String,
     points: usize,
+}
+
+/// Where one run takes place: a copy of what there is before the step.
+#[derive(Debug)]
+enum Place {
+    Directory(TempDir),
+    Disk(Disk),
 }
 
 /// What `life-probe state` said.
@@ -36,26 +55,26 @@ struct State {
 }
 
 impl Step {
-    /// Takes the step undisturbed. The error is the reason why this machine cannot inject faults.
+    /// Takes the step undisturbed. The error is the reason why this machine cannot inject faults or cut the power.
     ///
     /// # Panics
     /// Where it is wrong undisturbed.
-    pub fn new(verb: &'static str) -> Result<Self, String> {
+    pub fn new(verb: &'static str, power: Power) -> Result<Self, String> {
         let home = scratch();
         expect(&mut probe("make", home.path()));
         if verb == "appeared" {
             let [source, place] = ["source", "data/apps/come-one"].map(|name| home.path().join(name));
             std::fs::rename(source, place).expect("the app from elsewhere appears among the apps");
         }
-        let copy = copy_of(home.path());
+        let copy = Place::new(power, home.path())?;
         let before = state(copy.path()).expect("a sound beginning").found[0].clone();
-        let copy = copy_of(home.path());
+        let copy = Place::new(power, home.path())?;
         let run = Faults::on(copy.path().join("data"))?.count(&mut probe(verb, copy.path()));
         assert!(is_acknowledged(&run) && run.ended.success(), "{verb}: {}", run.ended.describe());
         let after = state(copy.path()).expect("a sound end").found[0].clone();
         // A seal is all that sealing changes, and a stop seals too.
         assert!(before != after || verb == "seal", "{verb} changes nothing: {before}");
-        Ok(Self { verb, home, before, after, points: run.points.len() })
+        Ok(Self { verb, power, home, before, after, points: run.points.len() })
     }
 
     /// How many operations an undisturbed run has, of opening and closing too.
@@ -66,18 +85,26 @@ impl Step {
     /// A run for each `stride`th of the operations, from the `first`, each with the fault there.
     pub fn sweep(&self, trouble: Trouble, first: usize, stride: usize) -> Totals {
         let runs = (self.points + stride - first.min(self.points)) / stride;
-        in_parallel(runs, &|n, totals| self.disturbed(first + n * stride, trouble, totals))
+        in_parallel(runs, &|n, totals| self.disturbed("data", first + n * stride, trouble, totals))
     }
 
-    fn disturbed(&self, at: usize, trouble: Trouble, totals: &mut Totals) {
-        let home = copy_of(self.home.path());
-        let faults = Faults::on(home.path().join("data")).expect("compiled for counting");
+    /// A run that is killed as soon as the step was acknowledged.
+    pub fn acknowledged(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.disturbed("acknowledged", 1, Trouble::KILL, &mut totals);
+        totals
+    }
+
+    fn disturbed(&self, under: &str, at: usize, trouble: Trouble, totals: &mut Totals) {
+        let home = Place::new(self.power, self.home.path()).expect("a place like those before");
+        let faults = Faults::on(home.path().join(under)).expect("compiled for counting");
         let mut command = probe(self.verb, home.path());
         let run = trouble.run(&faults, &mut command, at);
         totals.runs += 1;
         totals.hit += usize::from(run.injected);
         totals.succeeded += usize::from(is_acknowledged(&run));
-        let what = format!("{}: {trouble} at {}", self.verb, run.at(at));
+        home.lose_power();
+        let what = format!("{}: {trouble} at {}, power {:?}", self.verb, run.at(at), self.power);
         for line in self.judge(home.path(), &run, at, trouble) {
             totals.wrong.push(format!("{what}: {line}\n{}", run.ended.describe()));
         }
@@ -129,6 +156,34 @@ impl Step {
     }
 }
 
+impl Place {
+    fn new(power: Power, original: &Path) -> Result<Self, String> {
+        let place = match power {
+            Power::Stays => Self::Directory(scratch()),
+            Power::Cut => Self::Disk(Disk::make(32)?),
+        };
+        copy_tree(original, place.path());
+        if let Self::Disk(disk) = &place {
+            disk.settle();
+        }
+        Ok(place)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Directory(directory) => directory.path(),
+            Self::Disk(disk) => disk.path(),
+        }
+    }
+
+    fn lose_power(&self) {
+        if let Self::Disk(disk) = self {
+            disk.cut();
+            disk.back();
+        }
+    }
+}
+
 fn differs(home: &Path, expected: &str) -> Option<String> {
     match state(home) {
         Ok(state) => (state.found[0] != *expected).then(|| state.found[0].clone()),
@@ -153,12 +208,6 @@ fn state(home: &Path) -> Result<State, String> {
 fn expect(command: &mut Command) {
     let ended = process::run(command);
     assert!(ended.success(), "{}", ended.describe());
-}
-
-fn copy_of(home: &Path) -> TempDir {
-    let copy = scratch();
-    copy_tree(home, copy.path());
-    copy
 }
 
 fn probe(verb: &str, home: &Path) -> Command {

@@ -30,9 +30,12 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// The program's sudden end.
+    pub const KILL: Self = Self { mode: Mode::Kill, stays: false };
+
     /// Each fault alone, and the disk that is full or broken from some moment on.
     pub const ALL: [Self; 7] = [
-        Self { mode: Mode::Kill, stays: false },
+        Self::KILL,
         Self { mode: Mode::Torn, stays: false },
         Self { mode: Mode::Short, stays: false },
         Self { mode: Mode::Enospc, stays: false },

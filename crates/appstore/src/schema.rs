@@ -15,6 +15,9 @@ pub static SCHEMA: Schema = Schema {
     }],
 };
 
+/// Tables that say whose the database is and which schema it has: what writes to them is no closure.
+pub const PROTECTED: [&str; 2] = ["_streamhub_meta", "_streamhub_migrations"];
+
 /// The final state as one readable text.
 pub const FINAL: &str = include_str!("../../../migrations/app/schema.sql");
 

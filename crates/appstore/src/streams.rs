@@ -152,6 +152,8 @@ pub fn end(tx: &mut WriteTx<'_>, stream_id: &str) -> Result<bool> {
     if ended == 0 && by_id(tx, stream_id)?.is_none() {
         return Err(StoreError::not_found("stream", stream_id));
     }
+    // Whoever counts the streams that are live has one fewer to count.
+    tx.owe_follow_up();
     Ok(ended > 0)
 }
 

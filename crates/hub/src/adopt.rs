@@ -116,10 +116,10 @@ impl Hub {
         let found = Self::judge_named(place.dir(), adoption.proof)?;
         if found.name != id.as_str() {
             let detail = format!(
-                "its app is called {:?}, so it can be adopted under that name or from outside of apps/",
+                "its app is called {:?}: give the directory that name, or adopt it from outside of apps/",
                 found.name
             );
-            return Err(HubError::NotItsOwn { path: place.dir().to_owned(), detail });
+            return Err(HubError::Invalid(format!("{}: {detail}", place.dir().display())));
         }
         let former = self.refuse_known(&found, id)?;
         let (tenant, unknown) = owner(adoption, unknown, &found, &place.db())?;
@@ -191,6 +191,10 @@ impl Hub {
             // Beside a copy of a database in use it can belong to another moment than the file, and then the two
             // make half a transaction of which no check knows.
             Proof::Word => {
+                // A seal goes before the first write, so where one does not fit something else has changed the file.
+                if let Some(seal) = Seal::read(dir)? {
+                    seal.verify(&file).map_err(|error| not_sealed(error.to_string()))?;
+                }
                 file.require_whole().map_err(|error| not_sealed(error.to_string()))?;
                 None
             }

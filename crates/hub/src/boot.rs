@@ -42,6 +42,9 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
         let path = existing(&config.data_dir)?.root().to_owned();
         return Err(HubError::NoInstallation { path });
     }
+    if site.is_none() && durable::exists(&config.data_dir)? {
+        locate::refuse_foreign(&existing(&config.data_dir)?)?;
+    }
     let data = DataDir::create(&config.data_dir)?;
     let lock = DirLock::acquire(&data.lock_file()).map_err(in_use)?;
     let located = locate::control(&data, config.control.as_ref())?;

@@ -79,6 +79,14 @@ pub enum HubError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A new installation is to begin in a directory that holds something else.
+    #[error("{}: the directory holds no installation, and is not empty ({found:?} is in it)", path.display())]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Something that it holds.
+        found: String,
+    },
     /// Something else is in the data directory's place.
     #[error("{}: it is a file, and the data directory has to be a directory", path.display())]
     NotADirectory {
@@ -293,68 +301,6 @@ impl HubError {
         }
     }
 
-    /// What kind of failure it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::InUse { .. } => Kind::InUse,
-            Self::NoDataDir { .. } | Self::NoInstallation { .. } | Self::NoSource { .. } => {
-                Kind::SourceMissing
-            }
-            Self::Control(error) => match error.fault() {
-                Fault::Busy => Kind::InUse,
-                Fault::TooManyFiles => Kind::Unavailable,
-                Fault::Full | Fault::Io | Fault::ReadOnly => Kind::Failed,
-                // The file was there to be judged; SQLite has one word for no right, no descriptor and no
-                // room for the files beside it.
-                Fault::CannotOpen if matches!(error, Error::Sqlite { .. }) => Kind::Failed,
-                _ => Kind::Configuration,
-            },
-            Self::Source(error) if error.fault() == Fault::NotADatabase => Kind::NotADatabase,
-            Self::Engine(error) | Self::Source(error) => of_engine(error),
-            Self::Backup(_)
-            | Self::NoSpace { .. }
-            | Self::OwnMount { .. }
-            | Self::NotItsOwn { .. }
-            | Self::NotSealed { .. }
-            | Self::Plane(PlaneError::Failed(_))
-            | Self::Closed => Kind::Failed,
-            Self::Unfinished { .. } => Kind::Unknown,
-            Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
-            Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
-            Self::AmbiguousUser { .. }
-            | Self::LastSuperadmin { .. }
-            | Self::Secrets(SecretsError::BadName { .. })
-            | Self::Invalid(_)
-            | Self::AppConfig(_) => Kind::Invalid,
-            Self::Busy { .. }
-            | Self::OutOfService { .. }
-            | Self::NotInService { .. }
-            | Self::NoAppDir { .. } => Kind::Unavailable,
-            Self::Live(error) | Self::Plane(PlaneError::Live(error)) => of_live(error),
-            Self::Quota(_) => Kind::Quota,
-            Self::Store(error) => match error {
-                StoreError::Invalid { .. } => Kind::Invalid,
-                StoreError::Exists { .. } | StoreError::KeyTaken { .. } => Kind::Exists,
-                StoreError::NotFound { .. } => Kind::NotFound,
-                _ => Kind::Failed,
-            },
-            Self::Refused(refused) => match refused {
-                Refused::NameTaken { .. } | Refused::UuidTaken { .. } => Kind::Exists,
-                Refused::QuotaExceeded(_) => Kind::Quota,
-                Refused::Unknown { .. } | Refused::UnknownTenant(_) => Kind::NotFound,
-                Refused::State { .. } => Kind::Unavailable,
-                Refused::Generation { .. } => Kind::Failed,
-            },
-            Self::Filesystem { .. }
-            | Self::NotADirectory { .. }
-            | Self::TwoControls { .. }
-            | Self::ControlMissing { .. }
-            | Self::NotTakenOver { .. }
-            | Self::NoAppDirectory { .. }
-            | Self::Secrets(_) => Kind::Configuration,
-        }
-    }
-
     /// What a person can do about it.
     pub fn way_out(&self) -> String {
         match self {
@@ -364,13 +310,19 @@ impl HubError {
             Self::Engine(error) | Self::Control(error) | Self::Backup(error) | Self::Source(error) => {
                 error.way_out().to_owned()
             }
+            Self::InUse { pid, .. } if pid.and_then(|pid| u32::try_from(pid).ok()) == Some(std::process::id()) => {
+                "this process has it open already: use that hub, or clones of it".to_owned()
+            }
             Self::InUse { .. } => "stop that process first".to_owned(),
             Self::Unfinished { source, .. } => {
                 format!("{}; a running server tries again, and so does the next start", source.way_out())
             }
             Self::Filesystem { .. } => "put the data directory on a local disk (ext4, XFS, Btrfs, ZFS)".to_owned(),
             Self::NoDataDir { .. } => {
-                "check --data-dir and DATA_DIR; `streamhub serve`, `app create` and `app adopt` make one".to_owned()
+                "check --data-dir and DATA_DIR; `streamhub serve`, `migrate` and what creates something make one".to_owned()
+            }
+            Self::ForeignDirectory { .. } => {
+                "name an empty directory, or one that is not there yet, with --data-dir or DATA_DIR".to_owned()
             }
             Self::NotADirectory { .. } => "name a directory with --data-dir or DATA_DIR".to_owned(),
             Self::TwoControls { .. } => "move the one that is not in use out of the data directory".to_owned(),
@@ -416,7 +368,8 @@ impl HubError {
                 "`streamhub app list` shows why; an open take-over is tried again at the next start".to_owned()
             }
             Self::NoAppDir { .. } => {
-                "is the disk mounted? otherwise restore the app from a backup".to_owned()
+                "is the disk mounted? otherwise restore the app from a backup, or `streamhub app delete --lost` forgets it"
+                    .to_owned()
             }
             Self::DirectoryThere { .. } => {
                 "move it away; where it is an app's, `streamhub app adopt` takes it, from there or where it is".to_owned()
@@ -433,27 +386,12 @@ impl HubError {
             Self::AppConfig(errors) => {
                 errors.iter().find_map(AppConfigError::way_out).unwrap_or_default()
             }
+            Self::NotFound { noun: "deleted app", .. } => {
+                "`streamhub app list --deleted` shows what is in the trash".to_owned()
+            }
             Self::NotFound { noun, .. } => format!("`streamhub {noun} list` shows what there is"),
             Self::Invalid(_) => "correct it; nothing was changed".to_owned(),
         }
-    }
-}
-
-fn of_engine(error: &Error) -> Kind {
-    match (error, error.fault()) {
-        // Its lock on one database is of the moment, unlike its hold on the file.
-        (Error::Sqlite { .. }, Fault::Busy) | (_, Fault::TooManyFiles) => Kind::Unavailable,
-        (_, Fault::Busy) => Kind::InUse,
-        _ => Kind::Failed,
-    }
-}
-
-fn of_live(error: &LiveError) -> Kind {
-    match error {
-        LiveError::Failed(error) => of_engine(error),
-        LiveError::CommitUnknown { .. } => Kind::Unknown,
-        LiveError::Busy { .. } | LiveError::OutOfService { .. } => Kind::Unavailable,
-        _ => Kind::Failed,
     }
 }
 

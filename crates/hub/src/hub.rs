@@ -411,6 +411,7 @@ fn put_into_service(control: Control, config: &HubConfig, blocking: &Blocking) -
         observer: Arc::new(Unobserved),
         executor: blocking.executor(),
         first_write: Box::new(|| Ok(live::Durability::Full)),
+        protected: &[],
     };
     Plane::new(control, config).map(Arc::new).map_err(HubError::control)
 }

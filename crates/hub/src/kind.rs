@@ -1,5 +1,14 @@
 //! What a program does about a failure, whatever exactly has failed.
 
+use streamhub_appstore::StoreError;
+use streamhub_control::PlaneError;
+use streamhub_control::apps::Refused;
+use streamhub_engine::live::LiveError;
+use streamhub_engine::{Error, Fault};
+
+use crate::error::HubError;
+use crate::secrets::SecretsError;
+
 /// What a caller does about a failure; exit codes and HTTP statuses follow from it.
 ///
 /// ```
@@ -43,4 +52,87 @@ pub enum Kind {
     InUse,
     /// The configuration or the installation has to be mended by a person. End this process.
     Configuration,
+}
+
+impl HubError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::InUse { .. } => Kind::InUse,
+            Self::NoDataDir { .. } | Self::NoInstallation { .. } | Self::NoSource { .. } => {
+                Kind::SourceMissing
+            }
+            Self::Control(error) => match error.fault() {
+                Fault::Busy => Kind::InUse,
+                Fault::TooManyFiles => Kind::Unavailable,
+                Fault::Full | Fault::Io | Fault::ReadOnly => Kind::Failed,
+                // The file was there to be judged; SQLite has one word for no right, no descriptor and no
+                // room for the files beside it.
+                Fault::CannotOpen if matches!(error, Error::Sqlite { .. }) => Kind::Failed,
+                _ => Kind::Configuration,
+            },
+            Self::Source(error) if error.fault() == Fault::NotADatabase => Kind::NotADatabase,
+            Self::Engine(error) | Self::Source(error) => of_engine(error),
+            Self::Backup(_)
+            | Self::NoSpace { .. }
+            | Self::OwnMount { .. }
+            | Self::NotItsOwn { .. }
+            | Self::NotSealed { .. }
+            | Self::Plane(PlaneError::Failed(_))
+            | Self::Closed => Kind::Failed,
+            Self::Unfinished { .. } => Kind::Unknown,
+            Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
+            Self::AmbiguousUser { .. }
+            | Self::LastSuperadmin { .. }
+            | Self::Secrets(SecretsError::BadName { .. })
+            | Self::Invalid(_)
+            | Self::AppConfig(_) => Kind::Invalid,
+            Self::Busy { .. }
+            | Self::OutOfService { .. }
+            | Self::NotInService { .. }
+            | Self::NoAppDir { .. } => Kind::Unavailable,
+            Self::Live(error) | Self::Plane(PlaneError::Live(error)) => of_live(error),
+            Self::Quota(_) => Kind::Quota,
+            Self::Store(error) => match error {
+                StoreError::Invalid { .. } => Kind::Invalid,
+                StoreError::Exists { .. } | StoreError::KeyTaken { .. } => Kind::Exists,
+                StoreError::NotFound { .. } => Kind::NotFound,
+                _ => Kind::Failed,
+            },
+            Self::Refused(refused) => match refused {
+                Refused::NameTaken { .. } | Refused::UuidTaken { .. } => Kind::Exists,
+                Refused::QuotaExceeded(_) => Kind::Quota,
+                Refused::Unknown { .. } | Refused::UnknownTenant(_) => Kind::NotFound,
+                Refused::State { .. } => Kind::Unavailable,
+                Refused::Generation { .. } => Kind::Failed,
+            },
+            Self::Filesystem { .. }
+            | Self::NotADirectory { .. }
+            | Self::ForeignDirectory { .. }
+            | Self::TwoControls { .. }
+            | Self::ControlMissing { .. }
+            | Self::NotTakenOver { .. }
+            | Self::NoAppDirectory { .. }
+            | Self::Secrets(_) => Kind::Configuration,
+        }
+    }
+}
+
+fn of_engine(error: &Error) -> Kind {
+    match (error, error.fault()) {
+        // Its lock on one database is of the moment, unlike its hold on the file.
+        (Error::Sqlite { .. }, Fault::Busy) | (_, Fault::TooManyFiles) => Kind::Unavailable,
+        (_, Fault::Busy) => Kind::InUse,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_live(error: &LiveError) -> Kind {
+    match error {
+        LiveError::Failed(error) => of_engine(error),
+        LiveError::CommitUnknown { .. } => Kind::Unknown,
+        LiveError::Busy { .. } | LiveError::OutOfService { .. } => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
 }

@@ -169,6 +169,31 @@ impl Hub {
         self.blocking(Some(id), move |hub| hub.delete(&app)).await
     }
 
+    /// Takes an app whose directory is lost out of the registry, for good: nothing of it is left to be brought
+    /// back. It is refused while the directory is there. If it turns up again, it can be adopted.
+    pub fn forget_lost(&self, id: &AppId) -> Result<App> {
+        let alone = self.alone(id)?;
+        let registered = self.registered(id.as_str())?;
+        let place = self.data().app(id);
+        if place.exists()? && !durable::names_in(place.dir())?.is_empty() {
+            return Err(HubError::Invalid(format!("{}: the directory is not lost", place.dir().display())));
+        }
+        let (number, name) = (registered.id, TrashName::of(&registered, id));
+        self.write(move |db| {
+            if let Err(refused) = apps::mark_deleting(db, number)? {
+                return Ok(Err(refused));
+            }
+            match apps::mark_deleted(db, number, &name)? {
+                Ok(()) => apps::forget(db, number),
+                refused => Ok(refused),
+            }
+        })??;
+        self.shared.services.unsealed.forget(id);
+        self.shared.services.begun.forget(number);
+        drop(alone);
+        Ok(registered)
+    }
+
     /// The steps of a deletion that follow its mark.
     pub(crate) fn finish_delete(&self, app: &App, alone: &Exclusive<AppOpener>) -> Result<Deletion> {
         let place = self.data().app(alone.id());
@@ -209,15 +234,22 @@ impl Hub {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
         let name = id.clone();
-        let app = self.write(move |db| apps::begin_undelete(db, &name))??;
+        let app =
+            self.write(move |db| apps::begin_undelete(db, &name))?.map_err(|refused| match refused {
+                Refused::Unknown { app } => HubError::NotFound { noun: "deleted app", name: app },
+                refused => refused.into(),
+            })?;
         let number = app.id;
         let trashed = self.read(move |db| apps::trashed(db, number))?;
         let from = match &trashed {
             Some(trashed) => place.trash()?.join(&trashed.trash_name),
             None => place.trash()?.join(TrashName::of(&app, id)),
         };
-        let back = durable::rename_new(&from, place.dir());
-        if let Err(error) = back.map_err(HubError::from).and_then(|()| self.end_streams(&place, &app)) {
+        // Judged where it lies, which is where it stays if it is refused.
+        let back = opener::judge_own(&from.join("app.db"), &app)
+            .and_then(|_| Ok(durable::rename_new(&from, place.dir())?))
+            .and_then(|()| self.end_streams(&place, &app));
+        if let Err(error) = back {
             self.or_later(number, id, self.finish_delete(&app, &alone))?;
             return Err(error);
         }
@@ -246,7 +278,7 @@ impl Hub {
         if place.exists()? {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        opener::judge_own(&self.data().app(from), &registered)?;
+        opener::judge_own(&self.data().app(from).db(), &registered)?;
         let (number, name) = (registered.id, to.clone());
         self.write(move |db| {
             if apps::by_name(db, name.as_str())?.is_some() {
@@ -298,7 +330,7 @@ impl Hub {
 
     /// Ends the streams of an app that is out of service. A database that is not its own is refused.
     fn end_streams(&self, place: &AppPlace, app: &App) -> Result<()> {
-        opener::judge_own(place, app)?;
+        opener::judge_own(&place.db(), app)?;
         let path = place.db();
         let inspected = Database::inspect(&path)?;
         if streams::count_active(&WriteTx::within(&inspected))? == 0 {

@@ -117,8 +117,8 @@ impl Lease {
         self.blocking(move |lease| lease.end_stream(&stream)).await
     }
 
-    /// Ends every stream that is marked as live and is not among `live`, and gives their reservations back:
-    /// for a media server that knows what it serves. Returns the streams that were ended.
+    /// Ends every stream that is marked as live and is not among `live`, and gives their reservations back, and
+    /// any that is left over: for a media server that knows what it serves. Returns the streams that were ended.
     pub fn reconcile_streams(&self, live: Vec<String>) -> Result<Vec<String>> {
         let named = BTreeSet::from_iter(live);
         let mut stale = self.read(|tx| streams::live(tx).map_err(HubError::from))?;
@@ -134,6 +134,7 @@ impl Lease {
             Ok::<_, HubError>(ended)
         })?;
         self.release(ended.clone());
+        self.settle_reservations()?;
         Ok(ended)
     }
 
@@ -166,16 +167,30 @@ impl Lease {
         if !of_before.is_empty() {
             self.write(move |tx| of_before.iter().try_for_each(|stream| end_if_live(tx, stream)))?;
         }
-        let over = self.read(|tx| {
-            let mut over = Vec::new();
-            for stream in reserved {
-                if !is_live(tx, &stream)? {
-                    over.push(stream);
-                }
-            }
-            Ok::<_, HubError>(over)
-        })?;
-        self.give_back(over)
+        self.give_back_what_is_over(reserved)
+    }
+
+    /// Gives back the reservations of streams that ended without saying so, in a closure of somebody's own.
+    pub(crate) fn settle_reservations(&self) -> Result<()> {
+        let app = self.registered().id;
+        let rows = self.services().plane.read(move |db| attention::of_app(db, app))?;
+        let mut over: BTreeSet<_> =
+            rows.into_iter().filter(|row| row.kind == attention::STREAM).map(|row| row.reference).collect();
+        if !over.is_empty() {
+            let live = self.read(|tx| streams::live(tx).map_err(HubError::from))?;
+            over.retain(|stream| !live.contains_key(stream));
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        let _turns = self.turns(&over)?;
+        self.give_back_what_is_over(over)
+    }
+
+    /// Gives back the reservations of those that are not live, for whoever has their turns.
+    fn give_back_what_is_over(&self, reserved: BTreeSet<String>) -> Result<()> {
+        let live = self.read(|tx| streams::live(tx).map_err(HubError::from))?;
+        self.give_back(reserved.into_iter().filter(|stream| !live.contains_key(stream)).collect())
     }
 
     /// Whether a stream that is marked as live is not: it was so when the process before ended.

@@ -51,6 +51,20 @@ pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Loca
     }
 }
 
+/// Refuses to begin an installation in a directory that somebody else uses: it would be closed to all others, and
+/// fill with files that nobody expects there.
+pub(crate) fn refuse_foreign(data: &DataDir) -> Result<(), HubError> {
+    const OWN: [&str; 6] = ["apps", "backups", "lost+found", "secrets.json", "streamhub.yaml", "trash"];
+    // What a first start that was killed has left is ours too.
+    let is_own = |name: &String| {
+        name.starts_with(['.']) || name.starts_with("streamhub.") || OWN.contains(&name.as_str())
+    };
+    match durable::names_in(data.root())?.into_iter().find(|name| !is_own(name)) {
+        Some(found) => Err(HubError::ForeignDirectory { path: data.root().to_owned(), found }),
+        None => Ok(()),
+    }
+}
+
 fn configured_path(place: &ControlPlace) -> Result<PathBuf, HubError> {
     std::path::absolute(&place.path).map_err(|source| {
         HubError::Engine(streamhub_engine::Error::Io {

@@ -1,11 +1,12 @@
 //! What is checked before an app's database serves: that it is there, whose it is, and what it is.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use streamhub_appstore::identity::Identity;
-use streamhub_appstore::schema::SCHEMA;
+use streamhub_appstore::schema::{PROTECTED, SCHEMA};
 use streamhub_appstore::{WriteTx, outbox};
 use streamhub_control::apps::{self, App, AppState, SplitState};
 use streamhub_control::{Plane, attention};
@@ -160,6 +161,7 @@ impl Opener for AppOpener {
             observer: Arc::clone(&self.observer),
             executor: Arc::clone(&self.executor),
             first_write: self.first_write(&place, registered.id, Arc::clone(&written)),
+            protected: &PROTECTED,
         };
         let live = grant.live(db, config)?;
         Ok(OpenApp {
@@ -223,7 +225,7 @@ impl AppOpener {
         self.refuse_unimported(place, registered)?;
         // To open and close a file with a -wal already rewrites it, as a migration does.
         if version < SCHEMA.latest() || durable::exists(&sidecar(&path, "-wal"))? {
-            let found = judge_own(place, registered)?;
+            let found = judge_own(&path, registered)?;
             if version < SCHEMA.latest() {
                 pre_migrate::copy(&self.site.data, place, &found, version)?;
             }
@@ -233,7 +235,7 @@ impl AppOpener {
             seal::Seal::remove(place.dir())?;
             SCHEMA.migrate(&mut db, From::Ours, |_| Ok::<_, Error>(()))?;
         }
-        refuse_another(&Identity::read(&db)?, registered, place)?;
+        refuse_another(&Identity::read(&db)?, registered, &path)?;
         judge::refuse_code(&db)?;
         Ok(db)
     }
@@ -285,25 +287,24 @@ fn durability(place: &AppPlace) -> Durability {
 
 /// What the database in an app's place says of itself, where it is the one that the registry points at.
 /// Nobody may have it open. Changes nothing.
-pub(crate) fn judge_own(place: &AppPlace, registered: &App) -> Result<Identity, HubError> {
-    let path = place.db();
-    let standing = SCHEMA.standing(judge::stamp_of_source(&path)?, &path)?;
+pub(crate) fn judge_own(path: &Path, registered: &App) -> Result<Identity, HubError> {
+    let standing = SCHEMA.standing(judge::stamp_of_source(path)?, path)?;
     if matches!(standing, Standing::Unmarked { .. }) {
         let detail = "it carries no identity".to_owned();
-        return Err(HubError::NotItsOwn { path, detail });
+        return Err(HubError::NotItsOwn { path: path.to_owned(), detail });
     }
-    let db = Database::inspect(&path)?;
+    let db = Database::inspect(path)?;
     let found = Identity::read(&db)?;
-    refuse_another(&found, registered, place)?;
+    refuse_another(&found, registered, path)?;
     judge::refuse_code(&db)?;
     Ok(found)
 }
 
 /// Refuses a database that is not the one that the registry points at.
-fn refuse_another(found: &Identity, registered: &App, place: &AppPlace) -> Result<(), HubError> {
+fn refuse_another(found: &Identity, registered: &App, path: &Path) -> Result<(), HubError> {
     let not = |what: &str, expected: &str, found: &str| {
         let detail = format!("its {what} is {found:?}, and the registry points at {expected:?}");
-        Err(HubError::NotItsOwn { path: place.db(), detail })
+        Err(HubError::NotItsOwn { path: path.to_owned(), detail })
     };
     if !registered.points_at(&found.uuid) {
         return not("uuid", registered.uuid_text().unwrap_or_default(), found.uuid.as_str());
@@ -325,5 +326,5 @@ fn refuse_another(found: &Identity, registered: &App, place: &AppPlace) -> Resul
             found.generation, registered.generation
         ),
     };
-    Err(HubError::NotItsOwn { path: place.db(), detail })
+    Err(HubError::NotItsOwn { path: path.to_owned(), detail })
 }

@@ -142,6 +142,7 @@ impl Hub {
         if !streams.is_empty() {
             lease.settle_streams(streams)?;
         }
+        lease.settle_reservations()?;
         self.ship_from(&lease)?;
         if errand.all && lease.read(|tx| outbox::is_empty(tx).map_err(HubError::from))? {
             // What this opening of the app writes may still be under way.

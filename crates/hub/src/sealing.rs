@@ -52,7 +52,7 @@ impl Hub {
     pub fn seal(&self, id: &AppId) -> Result<Seal> {
         let alone = self.alone(id)?;
         let place = self.data().app(id);
-        opener::judge_own(&place, &self.registered(id.as_str())?)?;
+        opener::judge_own(&place.db(), &self.registered(id.as_str())?)?;
         judge::refuse_damage(&Database::inspect(&place.db())?, Check::Quick)?;
         self.seal_alone(&alone)
     }

@@ -36,7 +36,7 @@ struct Tasks {
 /// What apps need, by their numbers: their names may change.
 type Errands = BTreeMap<i64, Errand>;
 
-/// What an app needs beside having its outbox shipped.
+/// What an app needs beside having its outbox shipped and the reservations of ended streams given back.
 #[derive(Debug, Default)]
 pub(crate) struct Errand {
     /// All that the registry says of it is looked at.
@@ -72,7 +72,7 @@ impl Upkeep {
         }
     }
 
-    /// Has an app's outbox shipped soon.
+    /// Has soon done what follows from a write.
     pub(crate) fn ship(&self, app: i64) {
         self.run(app, Errand::default());
     }

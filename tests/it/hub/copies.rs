@@ -84,6 +84,6 @@ fn a_return_that_is_refused_leaves_the_trash_as_it_was() {
     assert_eq!(streams_of(&one, "news-24").expect("a read"), 1);
     one.delete(&id("news-24")).expect("deleted");
     one.adopt(&site.path("back"), &Adoption::default()).expect("it went on elsewhere");
-    assert!(matches!(one.undelete(&id("news-24")), Err(HubError::Refused(_))));
+    assert!(matches!(one.undelete(&id("news-24")), Err(HubError::NotFound { .. })));
     one.close().and_then(|()| other.close()).expect("closed");
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use streamhub::progress::Silent;
-use streamhub::{Adoption, Appearing, Hub, Kind, Proof};
+use streamhub::{Adoption, Appearing, Hub, HubError, Kind, Proof};
 use streamhub_engine::Unopened;
 use streamhub_engine::seal::Seal;
 use streamhub_tests::files::{copy_tree, hex, tree_changes, tree_digest};
@@ -196,6 +196,9 @@ fn refused(proof: Proof, spoils: &[Spoil]) {
     for (at, (what, words, spoil)) in spoils.iter().enumerate() {
         let copy = site.path(&format!("copy-{at}"));
         copy_tree(&site.path("a/apps/news-24"), &copy);
+        if proof == Proof::Word {
+            fs::remove_file(copy.join("app.seal")).expect("a stop has sealed it");
+        }
         spoil(&copy);
         let before = tree_digest(&copy);
         let error = hub.adopt(&copy, &Adoption { tenant: None, proof }).expect_err(what);
@@ -218,6 +221,22 @@ fn refused(proof: Proof, spoils: &[Spoil]) {
 #[test]
 fn a_copy_whose_seal_is_not_right_is_refused() {
     refused(Proof::Seal, UNBELIEVABLE);
+}
+
+#[test]
+fn a_persons_word_does_not_stand_against_a_seal() {
+    let site = Site::new();
+    site.hub_with("a", &["news-24"]).close().expect("closed");
+    let hub = site.hub_with("b", &[]);
+    let copy = site.path("copy");
+    copy_tree(&site.path("a/apps/news-24"), &copy);
+    sql(&copy.join("app.db"), "UPDATE streams SET room = 'another'");
+    let adoption = Adoption { tenant: None, proof: Proof::Word };
+    let error = hub.adopt(&copy, &adoption).expect_err("it is not what was sealed");
+    assert!(matches!(error, HubError::NotSealed { .. }), "{error}");
+    fs::remove_file(copy.join("app.seal")).expect("whoever knows better removes it");
+    assert!(!hub.adopt(&copy, &adoption).expect("on a person's word").sealed);
+    hub.close().expect("closed");
 }
 
 #[test]

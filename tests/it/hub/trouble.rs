@@ -120,7 +120,7 @@ fn a_closure_that_panics_or_commits_fails_alone() {
     let site = Site::new();
     let hub = site.hub_with("a", &["news-24", "other-one"]);
     let app = hub.app(&id("news-24")).expect("it opens");
-    let insert = "INSERT INTO _streamhub_meta (key, value) VALUES ('mine', '1')";
+    let insert = "INSERT INTO streams (app_id, stream_id, type) VALUES (1, 'mine', 'rtmp')";
     let panicked = app.write::<(), HubError, _>(move |tx| {
         tx.execute(insert, []).map_err(StoreError::from)?;
         panic!("on purpose");
@@ -128,9 +128,17 @@ fn a_closure_that_panics_or_commits_fails_alone() {
     assert!(matches!(panicked, Err(HubError::Live(LiveError::Panicked { .. }))), "{panicked:?}");
     let read = app.read::<(), HubError>(|_| Err(HubError::Closed));
     assert!(matches!(read, Err(HubError::Closed)), "its own error comes back");
-    for end in
-        ["COMMIT", "ROLLBACK", "END", "SAVEPOINT x", "ATTACH ':memory:' AS x", "PRAGMA synchronous = OFF"]
-    {
+    for end in [
+        "COMMIT",
+        "ROLLBACK",
+        "END",
+        "SAVEPOINT x",
+        "ATTACH ':memory:' AS x",
+        "PRAGMA synchronous = OFF",
+        "CREATE TABLE mine (x)",
+        "UPDATE _streamhub_meta SET value = 'x'",
+        "DELETE FROM _streamhub_migrations",
+    ] {
         let ended = app.write(move |tx| {
             tx.execute(insert, []).map_err(StoreError::from)?;
             tx.execute(end, []).map_err(StoreError::from)?;
@@ -141,7 +149,7 @@ fn a_closure_that_panics_or_commits_fails_alone() {
             app.read(|tx| tx.query_row(end, [], |_| Ok(())).map_err(|error| StoreError::from(error).into()));
         assert!(ended.is_err(), "{end}");
     }
-    let mine = "SELECT count(*) FROM _streamhub_meta WHERE key = 'mine'";
+    let mine = "SELECT count(*) FROM streams WHERE stream_id = 'mine'";
     let mine = app.read(|tx| {
         tx.query_row(mine, [], |row| row.get::<_, i64>(0))
             .map_err(|error| HubError::from(StoreError::from(error)))
@@ -277,7 +285,7 @@ fn on_a_disk_that_is_full_writes_fail_reads_go_on_and_then_all_is_well() {
     let filler = disk.fill(0);
     let large = |hub: &Hub| {
         hub.app(&id("news-24"))?.write(|tx| {
-            let sql = "INSERT INTO _streamhub_meta (key, value) VALUES ('large', hex(zeroblob(400000)))";
+            let sql = "UPDATE streams SET last_stats_json = hex(zeroblob(400000))";
             tx.execute(sql, []).map_err(StoreError::from)?;
             Ok::<_, HubError>(())
         })

@@ -2,14 +2,16 @@
 //!
 //! `life-probe make HOME` makes a data directory and the directory of an app from elsewhere.
 //! `life-probe VERB HOME` opens it, takes one step (`create`, `delete`, `undelete`, `rename`, `adopt`, `appeared`, `seal`,
-//! `config`, `secret` or `stream`), says `+` where that was acknowledged and `- WHY` where not, and closes it. For
-//! `appeared` the app from elsewhere lies among the others already.
+//! `config`, `secret` or `stream`), says `+` where that was acknowledged and `- WHY` where not, and closes it. The file
+//! `acknowledged` that it then makes is the first operation that the step does not need. For `appeared` the app from
+//! elsewhere lies among the others already.
 //! `life-probe state HOME` opens it twice and says each time what there is, without uuids and times.
 
 #![allow(clippy::print_stdout, reason = "this program tells what it did and what there is")]
 #![allow(clippy::disallowed_methods, reason = "what lies in the directories is looked at from outside")]
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -72,6 +74,7 @@ fn make(home: &Path) -> Result<()> {
     elsewhere.app(&id("come-one"))?.start_stream(stream("come-one-live"))?;
     elsewhere.close()?;
     let source = home.join("elsewhere/apps/come-one");
+    fs::write(source.join("config.yaml"), "# from elsewhere\nname: come-one\n")?;
     // Its tenant is not known here.
     let db = Connection::open(source.join("app.db"))?;
     db.execute("UPDATE _streamhub_meta SET value = 'acme' WHERE key = 'tenant'", [])?;
@@ -84,6 +87,7 @@ fn make(home: &Path) -> Result<()> {
 
 fn step(home: &Path, verb: &str) -> Result<()> {
     let hub = open(&home.join("data"))?;
+    lengthen(&home.join("data/streamhub.db-wal"))?;
     let work = id("work-one");
     let result = match verb {
         "create" => hub.create(&NewApp::new(id("made-one"), TenantId::platform())).map(drop),
@@ -99,7 +103,10 @@ fn step(home: &Path, verb: &str) -> Result<()> {
         _ => return Err(format!("{verb} is no step").into()),
     };
     match result {
-        Ok(()) => println!("+"),
+        Ok(()) => {
+            println!("+");
+            fs::write(home.join("acknowledged"), [])?;
+        }
         Err(error) => println!("- {error} ({:?})", error.kind()),
     }
     // Whatever happened, the others serve.
@@ -111,6 +118,14 @@ fn step(home: &Path, verb: &str) -> Result<()> {
         Err(error) => println!("others do not serve: {error}"),
     }
     Ok(hub.close()?)
+}
+
+/// Gives a `-wal` room for what follows, as it has where a process is at work for long. A commit that needs more has the
+/// file system write its whole journal, and with that the names that nobody synced.
+fn lengthen(wal: &Path) -> Result<()> {
+    let mut file = OpenOptions::new().append(true).open(wal)?;
+    file.write_all(&vec![0; 1 << 19])?;
+    Ok(file.sync_all()?)
 }
 
 fn state(home: &Path) -> Result<()> {

@@ -3,7 +3,8 @@
 //!
 //! `torture live [SEEDS]` does the same to engine's writer, with so many scripts of writes, by default 20.
 //!
-//! `torture life [STRIDE]` does the same to each step in an app's life, at each operation or each so many.
+//! `torture life [STRIDE]` does the same to each step in an app's life, at each operation or each so many; and kills it
+//! there and cuts the power of the disk.
 
 #![allow(clippy::print_stdout, reason = "this program prints its totals")]
 
@@ -11,9 +12,9 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use streamhub_tests::files::copy_tree;
-use streamhub_tests::life::{STEPS, Step};
+use streamhub_tests::life::{Power, STEPS, Step};
 use streamhub_tests::live;
-use streamhub_tests::skip::workspace;
+use streamhub_tests::skip::{need, workspace};
 use streamhub_tests::sweep::{Sweep, Totals, Trouble};
 
 fn main() -> ExitCode {
@@ -53,11 +54,13 @@ fn writer(seeds: usize, report: &mut Report) {
 }
 
 fn steps(stride: usize, report: &mut Report) {
-    for verb in STEPS {
-        let step = Step::new(verb).expect("a C compiler");
-        println!("{verb}: {} points", step.points());
-        for trouble in Trouble::ALL {
-            report.add(&trouble.to_string(), &step.sweep(trouble, 1, stride));
+    for (power, troubles) in [(Power::Stays, &Trouble::ALL[..]), (Power::Cut, &[Trouble::KILL])] {
+        for verb in STEPS {
+            let Some(step) = need("torture life", Step::new(verb, power)) else { return };
+            println!("{verb}: {} points, power {power:?}", step.points());
+            for trouble in troubles {
+                report.add(&trouble.to_string(), &step.sweep(*trouble, 1, stride));
+            }
         }
     }
 }

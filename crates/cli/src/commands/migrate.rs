@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use streamhub::legacy::LegacySource as _;
 use streamhub::report::SplitReport;
 use streamhub::settings::Overrides;
-use streamhub::{AppId, Hub, boot};
+use streamhub::{AppId, Hub, HubConfig, boot};
 use streamhub_split::{Errand, Older};
 
 use crate::args::Global;
@@ -40,7 +41,8 @@ pub(crate) fn run(args: Args, global: &Global) -> anyhow::Result<Code> {
         (None, true) => Older::with(Errand::Cleanup),
         (None, false) => Older::default(),
     };
-    let report = if args.dry_run { dry_run(&context, &older)? } else { take_over(&context, older)? };
+    let (report, created) =
+        if args.dry_run { (dry_run(&context, &older)?, false) } else { take_over(&context, older)? };
     let nothing = SplitReport { dry_run: args.dry_run, ..SplitReport::default() };
     let shown = report.as_ref().unwrap_or(&nothing);
     match &report {
@@ -48,16 +50,21 @@ pub(crate) fn run(args: Args, global: &Global) -> anyhow::Result<Code> {
         None if args.dry_run => {
             output::result(context.json, shown, &"nothing to take over; a new data directory would be made")?;
         }
+        None if created => output::result(context.json, shown, &"a new data directory was made")?,
         None => output::result(context.json, shown, &"everything is up to date")?,
     }
     Ok(if shown.failed() == 0 { Code::Done } else { Code::MigrationFailed })
 }
 
-fn take_over(context: &Context, older: Older) -> anyhow::Result<Option<SplitReport>> {
-    let hub = Hub::open(&context.boot_config(Arc::new(older)), &context.progress())?;
-    let report = hub.split().cloned();
+/// Also says whether there was nothing before.
+fn take_over(context: &Context, older: Older) -> anyhow::Result<(Option<SplitReport>, bool)> {
+    // An errand is for something that is there.
+    let may_create = !older.has_errand();
+    let config = HubConfig { may_create, ..context.boot_config(Arc::new(older)) };
+    let hub = Hub::open(&config, &context.progress())?;
+    let done = (hub.split().cloned(), hub.created());
     hub.close()?;
-    Ok(report)
+    Ok(done)
 }
 
 fn dry_run(context: &Context, older: &Older) -> anyhow::Result<Option<SplitReport>> {

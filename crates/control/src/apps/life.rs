@@ -206,8 +206,7 @@ pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<
         db.execute(
             "INSERT INTO _streamhub_trash (app_id, name, trash_name, deleted_at) \
              SELECT id, name, :trash_name, :now FROM apps WHERE id = :id \
-             ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, trash_name = excluded.trash_name, \
-             deleted_at = excluded.deleted_at",
+             ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, trash_name = excluded.trash_name",
             named_params! { ":id": id, ":trash_name": trash_name, ":now": time::now() },
         )?;
         db.execute("UPDATE apps SET name = name || '~' || id WHERE id = :id", named_params! { ":id": id })?;

@@ -38,18 +38,23 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        Database::write(path).and_then(Self::around)
+    pub(crate) fn open(path: &Path, protected: &'static [&'static str]) -> Result<Self> {
+        Database::write(path).and_then(|db| Self::around(db, protected))
     }
 
-    pub(crate) fn around(db: Database) -> Result<Self> {
+    /// Closures may read the protected tables, and not write to them.
+    pub(crate) fn around(db: Database, protected: &'static [&'static str]) -> Result<Self> {
         let (guarded, stop_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let born = Instant::now();
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         let is_guarded = Arc::clone(&guarded);
         let limit = Arc::clone(&stop_at);
         db.authorizer(Some(move |context: AuthContext<'_>| {
-            if is_guarded.load(Ordering::Relaxed) { judge(context.action) } else { Authorization::Allow }
+            if is_guarded.load(Ordering::Relaxed) {
+                judge(context.action, protected)
+            } else {
+                Authorization::Allow
+            }
         }))
         .and_then(|()| {
             db.progress_handler(
@@ -167,9 +172,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Closures work with rows. Transactions belong to the writer, the schema to the migrator, and other
-/// files and settings to nobody.
-fn judge(action: AuthAction<'_>) -> Authorization {
+/// Closures work with rows. Transactions belong to the writer, the schema to the migrator, what says whose the
+/// database is to whoever puts it into service, and other files and settings to nobody.
+fn judge(action: AuthAction<'_>, protected: &[&str]) -> Authorization {
     /// Pragmas that only tell something, also with an argument.
     const HARMLESS: [&str; 9] = [
         "data_version",
@@ -185,11 +190,15 @@ fn judge(action: AuthAction<'_>) -> Authorization {
     match action {
         AuthAction::Select
         | AuthAction::Read { .. }
-        | AuthAction::Insert { .. }
-        | AuthAction::Update { .. }
-        | AuthAction::Delete { .. }
         | AuthAction::Function { .. }
         | AuthAction::Recursive => Authorization::Allow,
+        AuthAction::Insert { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::Delete { table_name }
+            if !protected.contains(&table_name) =>
+        {
+            Authorization::Allow
+        }
         AuthAction::Pragma { pragma_name, .. } if HARMLESS.contains(&pragma_name) => Authorization::Allow,
         _ => Authorization::Deny,
     }

@@ -116,6 +116,8 @@ pub struct Config {
     pub executor: Executor,
     /// What is to be done before the first write.
     pub first_write: FirstWrite,
+    /// Tables that closures may read and not write to.
+    pub protected: &'static [&'static str],
 }
 
 impl Default for Config {
@@ -127,6 +129,7 @@ impl Default for Config {
             // Where there is no thread to be had, the work is dropped, which does it.
             executor: Arc::new(|work| drop(std::thread::Builder::new().spawn(work))),
             first_write: Box::new(|| Ok(Durability::Full)),
+            protected: &[],
         }
     }
 }
@@ -161,7 +164,7 @@ impl Live {
         budget: Arc<Budget>,
         base: Reservation,
     ) -> Result<Self> {
-        let pool = Pool::new(db, config.limits, budget, base)?;
+        let pool = Pool::new(db, config.limits, config.protected, budget, base)?;
         let queue = Queue::new(config.limits.queue);
         let (durability, last_batch) = (OnceLock::new(), AtomicUsize::new(0));
         Ok(Self { shared: Arc::new(Shared { pool, queue, config, durability, last_batch }) })

@@ -31,6 +31,7 @@ pub(crate) enum Role {
 pub(crate) struct Pool {
     path: Arc<Path>,
     limits: Limits,
+    protected: &'static [&'static str],
     budget: Arc<Budget>,
     state: Mutex<State>,
     returned: Condvar,
@@ -88,11 +89,12 @@ impl Pool {
     pub(crate) fn new(
         db: Database,
         limits: Limits,
+        protected: &'static [&'static str],
         budget: Arc<Budget>,
         base: Reservation,
     ) -> crate::Result<Self> {
         let path = Arc::from(db.path());
-        let conn = Box::new(Conn::around(db)?);
+        let conn = Box::new(Conn::around(db, protected)?);
         let state = State {
             idle: Vec::from([conn]),
             out: Vec::with_capacity(limits.connections),
@@ -107,6 +109,7 @@ impl Pool {
         Ok(Self {
             path,
             limits,
+            protected,
             budget,
             state: Mutex::new(state),
             returned: Condvar::new(),
@@ -279,7 +282,7 @@ impl Pool {
     ) -> Result<Taken<'a>, LiveError> {
         let mut taken = self.hand_out(&mut state, role, None);
         drop(state);
-        match Conn::open(&self.path) {
+        match Conn::open(&self.path, self.protected) {
             Ok(conn) => {
                 lock(&self.state).further.push(reservation);
                 taken.conn = Some(Box::new(conn));
@@ -330,7 +333,7 @@ impl Pool {
     }
 
     fn recover(&self) -> crate::Result<Conn> {
-        let conn = Conn::open(&self.path)?;
+        let conn = Conn::open(&self.path, self.protected)?;
         match conn.db.checkpoint() {
             // What is in the -wal counts there as well: a full disk can be read, and readers outside of this
             // pool may keep it.

@@ -34,6 +34,33 @@ fn reserved(hub: &Hub, lease: &Lease) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_stream_that_a_closure_ends_costs_its_tenant_nothing_any_more() {
+    let site = Site::new();
+    let mut config = site.config("a");
+    for upkeep in [true, false] {
+        config.upkeep = upkeep;
+        let hub = Hub::open(&config, &Silent).unwrap();
+        let name = if upkeep { "news-24" } else { "other-one" };
+        created(&hub, name);
+        let lease = hub.app(&id(name)).unwrap();
+        for at in 0..3 {
+            lease.start_stream(stream(&at.to_string())).unwrap();
+        }
+        lease.write(|tx| streams::end(tx, "1").map_err(HubError::from)).unwrap();
+        if upkeep {
+            while reserved(&hub, &lease).len() > 2 {
+                thread::yield_now();
+            }
+        } else {
+            assert!(lease.reconcile_streams(vec!["0".to_owned(), "2".to_owned()]).unwrap().is_empty());
+        }
+        assert_eq!(reserved(&hub, &lease), BTreeSet::from(["0".to_owned(), "2".to_owned()]));
+        drop(lease);
+        hub.close().unwrap();
+    }
+}
+
+#[test]
 fn an_encoder_that_comes_back_while_its_stream_ends_keeps_its_reservation() {
     let site = Site::new();
     let hub = site.hub("a");

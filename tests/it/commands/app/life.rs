@@ -148,6 +148,35 @@ fn an_app_whose_disk_is_not_mounted_is_not_deleted() {
 }
 
 #[test]
+fn an_app_whose_directory_is_lost_can_be_forgotten() {
+    let place = Place::with_app("news-24");
+    let _ = place.streamhub().run(["app", "create", "radio"]).expect(0);
+    refused(&place, &["app", "delete", "news-24", "--lost"], 1, &["apps/news-24", "not lost"]);
+    fs::remove_dir_all(place.path("apps/news-24")).expect("lost");
+    refused(&place, &["app", "delete", "news-24"], 1, &["--lost"]);
+    let told = place.streamhub().run(["app", "delete", "news-24", "--lost"]).expect(0);
+    assert!(told.stdout().contains("news-24 is forgotten"), "{}", told.stdout());
+    let _ = place.streamhub().run(["doctor"]).expect(0);
+    refused(&place, &["app", "undelete", "news-24"], 1, &["deleted app \"news-24\"", "app list --deleted"]);
+    let _ = place.streamhub().run(["app", "create", "news-24"]).expect(0);
+}
+
+#[test]
+fn a_refused_return_from_the_trash_changes_nothing() {
+    let place = Place::with_app("news-24");
+    let _ = place.streamhub().run(["app", "delete", "news-24"]).expect(0);
+    let trashed =
+        || place.streamhub().run(["app", "list", "--deleted", "--json"]).expect(0).json()["data"].clone();
+    let before = trashed();
+    let dir =
+        fs::read_dir(place.path("apps/.trash")).expect("trash").next().expect("one").expect("one").path();
+    fs::write(dir.join("app.db"), "damaged").expect("damaged");
+    let told = place.streamhub().run(["app", "undelete", "news-24"]).expect(1);
+    assert!(told.stderr().contains(dir.join("app.db").to_str().expect("UTF-8")), "{}", told.stderr());
+    assert_eq!(trashed(), before);
+}
+
+#[test]
 fn of_an_app_whose_database_is_not_whole_no_way_back_is_promised() {
     let damages: [fn(&Path); 2] =
         [|db| fs::write(db, "text").expect("damaged"), |db| fs::remove_file(db).expect("removed")];

@@ -51,6 +51,9 @@ pub(crate) struct RenameArgs {
 pub(crate) struct DeleteArgs {
     /// The app's name
     name: String,
+    /// Its directory is gone for good: forget the app, with no way back
+    #[arg(long)]
+    lost: bool,
 }
 
 /// Bring an app back from the trash
@@ -85,6 +88,11 @@ pub(crate) fn rename(context: &Context, args: &RenameArgs) -> anyhow::Result<Cod
 pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
     context.with_hub(Missing::Refused, |hub| {
+        if args.lost {
+            hub.forget_lost(&name)?;
+            let people = format!("{name} is forgotten; its name is free");
+            return output::result(context.json, &Deleted { deleted: true, name: &name }, &people);
+        }
         let deletion = hub.delete(&name)?;
         let people = match &deletion.flaw {
             None => format!("{name} is in the trash; `streamhub app undelete {name}` brings it back"),

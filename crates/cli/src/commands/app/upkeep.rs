@@ -23,7 +23,7 @@ pub(crate) struct HealthArgs {
 /// Make an app's database small and fast again
 ///
 /// Runs PRAGMA optimize, ANALYZE, REINDEX, VACUUM and a checkpoint. Needs free space of the
-/// database's size, and as much where SQLite has its temporary files (SQLITE_TMPDIR, else TMPDIR or /var/tmp).
+/// database's size, and as much where SQLite has its temporary files (`SQLITE_TMPDIR`, else `TMPDIR` or /var/tmp).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  streamhub app optimize news-24 --data-dir /srv/media\n  streamhub app optimize news-24 --json | jq .data.reclaimedBytes"
