@@ -11,7 +11,7 @@ use crate::error::{Result, StoreError};
 use crate::page::{Listed, Page, Query};
 use crate::{check, column};
 
-/// One stream. Times are as the row has them; [`normalised!`] compares them.
+/// One stream. Times are as the row has them; [`normalised!`](streamhub_engine::normalised) compares them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {

@@ -5,6 +5,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::exit::Refusal;
+
 /// Prints a command's result: as JSON where that was asked for, else for people.
 pub(crate) fn result(json: bool, machine: &impl Serialize, people: &impl Display) -> anyhow::Result<()> {
     let mut text = if json { serde_json::to_string_pretty(machine)? } else { people.to_string() };
@@ -18,7 +20,11 @@ pub(crate) fn result(json: bool, machine: &impl Serialize, people: &impl Display
 pub(crate) fn raw(text: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Refusal::failed(
+            &format!("the result cannot be written to standard output: {error}"),
+            "what was asked for is done; a secret that was to be shown is lost: make another \
+             (`user reset-password`, `token delete` and `token create`)",
+        )),
         _ => Ok(()),
     }
 }

@@ -14,3 +14,14 @@ pub use tenants::TenantChange;
 
 pub(crate) use nodes::found as found_node;
 pub(crate) use users::found as found_user;
+
+use crate::error::{HubError, Result};
+
+/// A name for people that shows nothing is none.
+fn refuse_blank(what: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        Err(HubError::Invalid(format!("the name of {what} is empty")))
+    } else {
+        Ok(())
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use streamhub::legacy::{LegacySource, Site};
 use streamhub::progress::{Progress, Silent};
-use streamhub::report::{AppReport, Outcome, SplitReport, Tally};
+use streamhub::report::{AppReport, Outcome, SplitReport, Tally, counted};
 use streamhub::{AppId, HubError};
 use streamhub_appstore::Identity;
 use streamhub_control::Control;
@@ -110,7 +110,7 @@ impl Older {
         }
         let select = Select::Open(self.recovering().map(ToString::to_string));
         let real = writer.is_some();
-        progress.begin(&format!("taking {} apps over", open.len()), None);
+        progress.begin(&format!("taking {} over", counted(open.len(), "app")), None);
         report.apps = self.take(site, reader, writer, &open, &select, progress)?;
         progress.end();
         if real && let Err(error) = sweep_staging(site, &open) {

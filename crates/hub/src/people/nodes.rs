@@ -5,12 +5,18 @@ use streamhub_control::{Connection, SqlResult};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::people::refuse_blank;
 
 const NODE: &str = "node";
 
 impl Hub {
     /// Makes a node that has not been heard of yet.
     pub fn create_node(&self, new: &NewNode) -> Result<Node> {
+        refuse_blank("a node", &new.name)?;
+        // Which schemes there are is up to the media server.
+        if let Some(url) = new.url.as_ref().filter(|url| !url.contains("://")) {
+            return Err(HubError::Invalid(format!("{url:?} is no URL, such as https://node.example")));
+        }
         let new = new.clone();
         self.write(move |db| match nodes::create(db, &new)? {
             Ok(id) => found(db, &id),

@@ -7,6 +7,7 @@ use streamhub_control::tenants::{self, Tenant, TenantExists, UnknownTenant};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::people::refuse_blank;
 
 /// What is to be changed of a tenant; what is absent stays as it is.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -21,6 +22,7 @@ pub struct TenantChange {
 impl Hub {
     /// Makes a tenant with default quotas; its key is its name and its plan `free` where nothing else is said.
     pub fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> Result<Tenant> {
+        refuse_blank("a tenant", details.name.as_deref().unwrap_or(id.as_str()))?;
         let (id, TenantChange { name, plan }) = (id.clone(), details.clone());
         let name = name.unwrap_or_else(|| id.to_string());
         let plan = plan.unwrap_or_else(|| tenants::DEFAULT_PLAN.to_owned());
@@ -29,6 +31,7 @@ impl Hub {
 
     /// Changes a tenant's name or plan.
     pub fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> Result<Tenant> {
+        refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
         let (id, change) = (id.clone(), change.clone());
         Ok(self.write(move |db| {
             let Some(tenant) = tenants::get(db, &id)? else {

@@ -42,6 +42,26 @@ fn refused<T: std::fmt::Debug>(result: Result<T, HubError>) -> (Kind, String) {
 }
 
 #[test]
+fn a_name_that_shows_nothing_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hub, _) = open(&dir);
+    let acme = acme(&hub);
+    let node = |name: &str, url: Option<&str>| {
+        let new = NewNode { name: name.to_owned(), url: url.map(str::to_owned), region: None };
+        hub.create_node(&new)
+    };
+    for blank in ["", " \t"] {
+        let named = TenantChange { name: Some(blank.to_owned()), ..TenantChange::default() };
+        assert_eq!(refused(hub.create_tenant(&"other".parse().unwrap(), &named)).0, Kind::Invalid);
+        assert_eq!(refused(hub.update_tenant(&acme, &named)).0, Kind::Invalid);
+        assert_eq!(refused(node(blank, None)).0, Kind::Invalid);
+    }
+    assert_eq!(refused(node("edge", Some("nope"))).0, Kind::Invalid);
+    node("edge", Some("https://edge.example")).unwrap();
+    hub.close().unwrap();
+}
+
+#[test]
 fn a_tenant_changes_only_in_what_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let (hub, _) = open(&dir);

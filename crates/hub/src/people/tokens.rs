@@ -4,12 +4,14 @@ use streamhub_control::tokens::{self, ApiToken, NewToken, NotCreated, Token};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::people::refuse_blank;
 
 const TOKEN: &str = "token";
 
 impl Hub {
     /// Makes a token and returns its number and, for the only time, the token itself.
     pub fn create_token(&self, new: &NewToken) -> Result<(i64, Token)> {
+        refuse_blank("a token", &new.name)?;
         let new = new.clone();
         Ok(self.write(move |db| tokens::create(db, &new))??)
     }
