@@ -10,13 +10,13 @@ use std::time::Instant;
 #[cfg(not(feature = "explore"))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread::yield_now,
+    thread::{self, yield_now},
 };
 
 #[cfg(feature = "explore")]
 pub(crate) use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread::yield_now,
+    thread::{self, yield_now},
 };
 
 /// A moment before something that threads share and the model checker does not know of, such as a map with

@@ -6,6 +6,7 @@
 //! for a while, without any effect on the others. An app that is not open costs nothing.
 
 pub(crate) mod budget;
+mod closing;
 mod exclusive;
 #[cfg(all(test, feature = "explore"))]
 mod explore;
@@ -251,7 +252,7 @@ impl<O: Opener> Cache<O> {
             if usage.used < before && slot.is_idle(&usage) {
                 *state = State::Taken;
                 drop(state);
-                shared.finish(&slot, usage, Instant::now());
+                shared.finish_apart(&slot, usage);
             } else if usage.used < now {
                 drop(state);
                 slot.open().rest();
@@ -288,7 +289,7 @@ impl<O: Opener> Shared<O> {
     }
 
     /// Closes the least recently used idle handle that can be closed; `false` where there is none.
-    fn evict_one(&self) -> bool {
+    fn evict_one(self: &Arc<Self>) -> bool {
         let began = self.meter.ticks.load(Ordering::SeqCst);
         let mut in_use = Vec::new();
         let evicted = loop {
@@ -304,7 +305,7 @@ impl<O: Opener> Shared<O> {
                 let usage = *usage;
                 *state = State::Taken;
                 drop(state);
-                if self.finish(&slot, usage, Instant::now()) {
+                if self.finish_apart(&slot, usage) {
                     break true;
                 }
             }
@@ -333,68 +334,6 @@ impl<O: Opener> Shared<O> {
         let mut by_use = lock(&self.by_use);
         let first = by_use.first_entry()?;
         (first.key().0 <= tick).then(|| first.remove())
-    }
-
-    /// Closes what a slot held and takes the slot out of the map, or sets the app aside where it was found
-    /// damaged.
-    fn finish(&self, slot: &Arc<SlotOf<O>>, usage: Usage, deadline: Instant) -> bool {
-        let closed = self.shut(slot, usage, deadline);
-        if closed {
-            match slot.open().why_out_of_service() {
-                Some(reason) => self.quarantine(slot, reason.into()),
-                None => self.remove(slot),
-            }
-        }
-        closed
-    }
-
-    /// Closes what a slot held and gives its part of the budget back. What cannot be closed stays in its
-    /// slot, so that nobody takes the app for closed, and counts as just used, so that others go first.
-    fn shut(&self, slot: &Arc<SlotOf<O>>, mut usage: Usage, deadline: Instant) -> bool {
-        let closed = slot.open().close(deadline);
-        match &closed {
-            Ok(()) => {
-                lock(&self.by_use).remove(&usage.noted);
-                self.totals.closed(usage.hits);
-                if slot.open().why_out_of_service().is_some() {
-                    lock(&self.suspects).insert(slot.id.clone());
-                }
-            }
-            Err(error) => {
-                tracing::warn!(app.id = %slot.id, %error, "an app's database could not be closed");
-                usage.used = self.meter.ticks.fetch_add(1, Ordering::SeqCst) + 1;
-                let mut state = lock(&slot.state);
-                self.note(slot, &mut usage);
-                *state = State::Open(usage);
-                drop(state);
-                slot.changed.notify_all();
-            }
-        }
-        closed.is_ok()
-    }
-
-    /// Puts a slot that says why the app is out of service in the place of one that was closed.
-    fn quarantine(&self, slot: &Arc<SlotOf<O>>, reason: O::Error) {
-        let state = State::Quarantined(self.set_aside(&slot.id, reason, 1));
-        let next = Slot::new(slot.id.clone(), state, Arc::clone(&self.meter));
-        shared_access();
-        if let Some(mut place) = self.slots.get_mut(&slot.id) {
-            *place = next;
-        }
-        self.leave(slot);
-    }
-
-    fn remove(&self, slot: &Arc<SlotOf<O>>) {
-        shared_access();
-        self.slots.remove_if(&slot.id, |_, found| Arc::ptr_eq(found, slot));
-        self.leave(slot);
-    }
-
-    /// Tells whoever still holds a slot that it is out of the map.
-    fn leave(&self, slot: &SlotOf<O>) {
-        *lock(&slot.state) = State::Gone;
-        slot.changed.notify_all();
-        self.meter.budget.poke();
     }
 }
 

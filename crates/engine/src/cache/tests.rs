@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Barrier, mpsc};
 
+use crate::sync::yield_now;
+
 use super::*;
 
 /// Counts what is open and refuses what it is told to.
@@ -20,6 +22,8 @@ struct Fake {
     /// Handles that do not close, and how often that was tried.
     unclosable: Arc<Mutex<HashSet<String>>>,
     in_vain: Arc<AtomicUsize>,
+    /// Handles whose disk does not answer when they are closed, until it does.
+    hangs: Arc<Mutex<HashSet<String>>>,
     refuses_for_now: AtomicBool,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -33,6 +37,7 @@ struct FakeHandle {
     at_work: AtomicBool,
     unclosable: Arc<Mutex<HashSet<String>>>,
     in_vain: Arc<AtomicUsize>,
+    hangs: Arc<Mutex<HashSet<String>>>,
     grant: Arc<Mutex<Option<Grant>>>,
 }
 
@@ -63,6 +68,9 @@ impl Handle for FakeHandle {
             assert!(deadline <= Instant::now(), "others would wait for it");
             self.in_vain.fetch_add(1, Ordering::SeqCst);
             return Err(self.unfit("it does not close"));
+        }
+        while lock(&self.hangs).contains(&self.id) {
+            yield_now();
         }
         assert!(!self.is_at_work(), "closed while something is at work on it");
         assert!(!self.closed.swap(true, Ordering::SeqCst), "closed twice");
@@ -114,6 +122,7 @@ impl Opener for Arc<Fake> {
             at_work: AtomicBool::default(),
             unclosable: Arc::clone(&self.unclosable),
             in_vain: Arc::clone(&self.in_vain),
+            hangs: Arc::clone(&self.hangs),
             grant: Arc::new(Mutex::new(Some(grant))),
         })
     }
@@ -180,7 +189,7 @@ fn whoever_waits_gets_what_is_let_go() {
         })
     };
     while cache.shared.meter.budget.waiting() == 0 {
-        std::thread::yield_now();
+        yield_now();
     }
     drop(held);
     assert_eq!(waiting.join().unwrap().unwrap(), "app-2");
@@ -215,7 +224,7 @@ fn a_slow_opening_outlives_those_who_gave_up() {
         std::thread::spawn(move || cache.lease(&id(1)).map(drop))
     };
     while fake.opened.load(Ordering::SeqCst) == 0 {
-        std::thread::yield_now();
+        yield_now();
     }
     assert_eq!(busy(cache.lease(&id(1))), Busy::Opening);
     cache.lease(&id(2)).unwrap();
@@ -313,6 +322,35 @@ fn a_handle_that_does_not_close_takes_no_room_but_its_own() {
 }
 
 #[test]
+fn a_disk_that_hangs_at_a_close_keeps_only_those_who_want_that_app() {
+    let fake = Arc::new(Fake::default());
+    let config = CacheConfig {
+        budget: Cost { connections: 2, descriptors: 6 },
+        wait: Duration::from_millis(200),
+        stuck_after: Duration::from_millis(20),
+        ..CacheConfig::default()
+    };
+    let cache = Cache::new(Arc::clone(&fake), config);
+    drop(cache.lease(&id(1)).unwrap());
+    drop(cache.lease(&id(2)).unwrap());
+    lock(&fake.hangs).insert(id(1).to_string());
+    // The first is the one to go; when its disk does not answer, the second.
+    drop(cache.lease(&id(3)).unwrap());
+    assert_eq!(busy(cache.lease(&id(1))), Busy::Draining);
+    cache.sweep();
+    cache.sweep();
+    assert_eq!(fake.open.load(Ordering::SeqCst), 1, "only the one that hangs");
+    drop(cache.lease(&id(2)).unwrap());
+    lock(&fake.hangs).clear();
+    while cache.lease(&id(1)).is_err() {
+        yield_now();
+    }
+    drop((cache.lease(&id(1)).unwrap(), cache.lease(&id(2)).unwrap()));
+    assert_eq!(cache.close(Instant::now() + Duration::from_secs(10)), 0);
+    assert_eq!(fake.open.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn what_is_at_work_without_a_lease_is_closed_when_that_ends() {
     let (cache, fake) = cache(2);
     let working = cache.lease(&id(1)).unwrap();
@@ -328,7 +366,7 @@ fn what_is_at_work_without_a_lease_is_closed_when_that_ends() {
         })
     };
     while cache.shared.meter.budget.waiting() == 0 {
-        std::thread::yield_now();
+        yield_now();
     }
     slot.open().at_work.store(false, Ordering::SeqCst);
     cache.shared.meter.budget.poke();
