@@ -34,8 +34,9 @@ fn d10_however_many_apps_are_opened_and_stormed_the_limit_of_files_holds() {
     assert!(first_number(&storm[0]) > 1000, "{storm:?}");
     assert_eq!(storm[1], "0 apps lack or have too much");
     assert!(first_number(&storm[2]) > 120, "{storm:?}");
-    // Sixteen work; besides them there is one that looks after things, and a few that many share.
-    assert!(first_number(&storm[3]) <= 16 + 8, "{storm:?}");
+    // Sixteen work, each of which waits for one more while that closes an app in its stead; besides them there is
+    // one that looks after things, and a few that many share.
+    assert!(first_number(&storm[3]) <= 2 * 16 + 8, "{storm:?}");
     assert!(first_number(&storm[4]) > 1200, "{storm:?}");
     assert_eq!(storm[5], "left over: 0 files, 0 threads");
 }
