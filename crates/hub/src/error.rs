@@ -79,12 +79,12 @@ pub enum HubError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// A new installation is to begin in a directory that holds something else.
-    #[error("{}: the directory holds no installation, and is not empty ({found:?} is in it)", path.display())]
+    /// A new installation is to begin in a directory that holds others.
+    #[error("{}: the directory holds no installation, but the directory {found:?}", path.display())]
     ForeignDirectory {
         /// The directory.
         path: PathBuf,
-        /// Something that it holds.
+        /// One of those that it holds.
         found: String,
     },
     /// Something else is in the data directory's place.

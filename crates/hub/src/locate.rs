@@ -51,15 +51,14 @@ pub fn control(data: &DataDir, configured: Option<&ControlPlace>) -> Result<Loca
     }
 }
 
-/// Refuses to begin an installation in a directory that somebody else uses: it would be closed to all others, and
-/// fill with files that nobody expects there.
+/// Refuses to begin an installation in a directory with directories of somebody else's: it would be closed to all
+/// others. Single files may be a log or settings.
 pub(crate) fn refuse_foreign(data: &DataDir) -> Result<(), HubError> {
-    const OWN: [&str; 6] = ["apps", "backups", "lost+found", "secrets.json", "streamhub.yaml", "trash"];
-    // What a first start that was killed has left is ours too.
-    let is_own = |name: &String| {
-        name.starts_with(['.']) || name.starts_with("streamhub.") || OWN.contains(&name.as_str())
+    const OWN: [&str; 4] = ["apps", "backups", "lost+found", "trash"];
+    let is_foreign = |name: &String| {
+        !name.starts_with('.') && !OWN.contains(&name.as_str()) && data.root().join(name).is_dir()
     };
-    match durable::names_in(data.root())?.into_iter().find(|name| !is_own(name)) {
+    match durable::names_in(data.root())?.into_iter().find(is_foreign) {
         Some(found) => Err(HubError::ForeignDirectory { path: data.root().to_owned(), found }),
         None => Ok(()),
     }

@@ -45,19 +45,20 @@ fn an_errand_needs_an_installation_and_an_installation_a_directory_of_its_own() 
     drop(place.streamhub().run(["migrate"]).expect(0));
     let foreign = Place::missing();
     fs::create_dir(&foreign.dir).expect("a directory");
-    // What a disk of its own and a first start that was killed may hold is no reason.
+    // What a disk of its own and a first start that was killed may hold is no reason, nor is a single file.
     for own in ["lost+found", "backups"] {
         fs::create_dir(foreign.dir.join(own)).expect("a directory");
     }
     fs::write(foreign.dir.join("streamhub.yaml"), "").expect("a file");
-    fs::write(foreign.dir.join("thesis.tex"), "years of work").expect("a file");
+    fs::write(foreign.dir.join("server.log"), "").expect("a file");
+    fs::create_dir(foreign.dir.join("thesis")).expect("a directory");
     let before = foreign.digest();
     for verb in [&["migrate"][..], &["app", "create", "news-24"], &["serve", "--listen", "127.0.0.1:0"]] {
         let refused = foreign.streamhub().run(verb).expect(78);
-        assert!(refused.stderr().contains("\"thesis.tex\" is in it"), "{}", refused.stderr());
+        assert!(refused.stderr().contains("but the directory \"thesis\""), "{}", refused.stderr());
         assert_eq!(streamhub_tests::files::tree_changes(&before, &foreign.digest()), [""; 0]);
     }
-    fs::remove_file(foreign.dir.join("thesis.tex")).expect("it goes");
+    fs::remove_dir(foreign.dir.join("thesis")).expect("it goes");
     let made = foreign.streamhub().run(["migrate"]).expect(0);
     assert!(made.stdout().contains("a new data directory was made"), "{}", made.stdout());
 }
