@@ -12,7 +12,7 @@ use serde::Serialize;
 use streamhub_appstore::schema::SCHEMA;
 use streamhub_appstore::{Identity, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, AppState, Refused};
-use streamhub_control::{TenantId, attention, tenants};
+use streamhub_control::{Connection, TenantId, attention, tenants};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge::{self, Check, Standing};
 use streamhub_engine::migrate::From;
@@ -330,15 +330,15 @@ impl Hub {
     }
 
     fn put_adopted_into_service(&self, registered: i64, generation: i64, id: &AppId) -> Result<App> {
-        let activated = self.write(move |db| {
+        let activate = move |db: &Connection| {
             if generation > 0 {
                 let _ = apps::set_generation(db, registered, generation)?;
             }
             // Its outbox may hold work from where it comes from.
             attention::add(db, registered, OUTBOX, "adopted")?;
             apps::activate(db, registered)
-        });
-        self.or_later(registered, id, activated.and_then(|done| Ok(done?)))?;
+        };
+        self.or_later(registered, id, || Ok(self.write(activate)??))?;
         self.shared.services.upkeep.attend(registered);
         self.shared.services.unsealed.notice(&self.data().app(id))?;
         self.registered(id.as_str())

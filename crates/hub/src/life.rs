@@ -110,11 +110,7 @@ impl Hub {
             self.take_back(id, &staged, &place);
             return Err(error.into());
         }
-        self.or_later(
-            id,
-            &new.name,
-            self.write(move |db| apps::activate(db, id)).and_then(|done| Ok(done?)),
-        )?;
+        self.or_later(id, &new.name, || Ok(self.write(move |db| apps::activate(db, id))??))?;
         drop(alone);
         self.registered(new.name.as_str())
     }
@@ -160,7 +156,7 @@ impl Hub {
             }
             self.write(move |db| apps::mark_deleting(db, number))??;
         }
-        self.or_later(number, id, self.finish_delete(&registered, &alone))
+        self.or_later(number, id, || self.finish_delete(&registered, &alone))
     }
 
     /// As [`delete`](Self::delete), for async callers.
@@ -176,7 +172,10 @@ impl Hub {
         let registered = self.registered(id.as_str())?;
         let place = self.data().app(id);
         if place.exists()? && !durable::names_in(place.dir())?.is_empty() {
-            return Err(HubError::Invalid(format!("{}: the directory is not lost", place.dir().display())));
+            let dir = place.dir().display();
+            return Err(HubError::Invalid(format!(
+                "{dir}: it is there, so the app is not lost and can be deleted"
+            )));
         }
         let (number, name) = (registered.id, TrashName::of(&registered, id));
         self.write(move |db| {
@@ -192,6 +191,12 @@ impl Hub {
         self.shared.services.begun.forget(number);
         drop(alone);
         Ok(registered)
+    }
+
+    /// As [`forget_lost`](Self::forget_lost), for async callers.
+    pub async fn forget_lost_async(&self, id: &AppId) -> Result<App> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.forget_lost(&app)).await
     }
 
     /// The steps of a deletion that follow its mark.
@@ -250,11 +255,10 @@ impl Hub {
             .and_then(|_| Ok(durable::rename_new(&from, place.dir())?))
             .and_then(|()| self.end_streams(&place, &app));
         if let Err(error) = back {
-            self.or_later(number, id, self.finish_delete(&app, &alone))?;
+            self.or_later(number, id, || self.finish_delete(&app, &alone))?;
             return Err(error);
         }
-        let finished = self.write(move |db| apps::finish_undelete(db, number)).and_then(|done| Ok(done?));
-        self.or_later(number, id, finished)?;
+        self.or_later(number, id, || Ok(self.write(move |db| apps::finish_undelete(db, number))??))?;
         drop(alone);
         // What its outbox still asks for was not done while it was in the trash.
         self.shared.services.upkeep.attend(number);
@@ -288,10 +292,12 @@ impl Hub {
         })??;
         if let Err(error) = self.finish_rename(&registered, from, to, to) {
             // Back again, by the same steps.
-            return Err(match self.or_later(number, from, self.finish_rename(&registered, to, from, to)) {
-                Ok(()) => error,
-                Err(unfinished) => unfinished,
-            });
+            return Err(
+                match self.or_later(number, from, || self.finish_rename(&registered, to, from, to)) {
+                    Ok(()) => error,
+                    Err(unfinished) => unfinished,
+                },
+            );
         }
         drop(both);
         self.registered(to.as_str())
@@ -366,9 +372,9 @@ impl Hub {
         Ok(self.write(move |db| apps::insert_creating(db, &row))??)
     }
 
-    /// What could not be finished is tried again by upkeep, and at the next start; the caller is told so.
-    pub(crate) fn or_later<T>(&self, app: i64, id: &AppId, finished: Result<T>) -> Result<T> {
-        finished.map_err(|source| {
+    /// What cannot be finished is tried again by upkeep, and at the next start; the caller is told so.
+    pub(crate) fn or_later<T>(&self, app: i64, id: &AppId, finish: impl FnOnce() -> Result<T>) -> Result<T> {
+        finish().map_err(|source| {
             self.shared.services.upkeep.attend(app);
             HubError::Unfinished { app: id.clone(), source: Box::new(source) }
         })

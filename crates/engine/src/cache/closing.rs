@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cache::Handle as _;
 use crate::cache::slot::{Slot, State, Usage};
-use crate::cache::{Opener, Shared, SlotOf};
+use crate::cache::{Handle as _, Opener, Shared, SlotOf};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Condvar, Mutex, lock, shared_access, thread, wait_until};
 

@@ -235,14 +235,11 @@ fn commit(conn: &Conn, ran: VecDeque<Pending>, jobs: &mut VecDeque<Box<dyn Job>>
 
 /// Whether a commit failed for certain: there was no room for it, and nothing of it is left.
 fn is_undone(conn: &Conn, source: &rusqlite::Error) -> bool {
-    let is_full = source.sqlite_error_code() == Some(ErrorCode::DiskFull) && conn.db.is_autocommit();
-    is_full
-        && conn
-            .forget_rolled_back()
-            .inspect_err(
-                |error| tracing::warn!(%error, "a commit that failed may have left something behind"),
-            )
-            .is_ok()
+    if source.sqlite_error_code() != Some(ErrorCode::DiskFull) || !conn.db.is_autocommit() {
+        return false;
+    }
+    let forgotten = conn.forget_rolled_back();
+    forgotten.inspect_err(|error| tracing::warn!(%error, "a failed commit may have left something")).is_ok()
 }
 
 impl Settled {

@@ -9,29 +9,40 @@ use streamhub_engine::durable;
 
 use super::*;
 
-#[test]
-fn an_app_whose_disk_comes_back_after_the_start_is_attended_to() {
-    let site = Site::new();
+/// A hub with an app that had a live stream, and whose directory was away at the start and is back.
+fn back_after_the_start(site: &Site, idle: Duration) -> Hub {
     let mut config = site.config("a");
     let hub = site.hub("a");
     created(&hub, "news-24");
-    created(&hub, "other-one");
+    // Where all were away, the disk would be missed.
+    created(&hub, "third-one");
     hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
     hub.close().unwrap();
     let place = site.path("a/apps/news-24");
     durable::rename_new(&place, &site.path("away")).unwrap();
-    config.idle = Duration::from_millis(20);
+    config.idle = idle;
     let hub = Hub::open(&config, &Silent).unwrap();
     while !matches!(hub.app_state(&id("news-24")), AppState::Quarantined { .. }) {
         thread::sleep(Duration::from_millis(1));
     }
     durable::rename_new(&site.path("away"), &place).unwrap();
-    // It is set aside for some seconds first.
-    let (reserved, began) = (|| hub.read(attention::list).unwrap().len(), Instant::now());
-    while reserved() > 0 && began.elapsed() < Duration::from_secs(30) {
+    hub
+}
+
+/// It may be set aside for some seconds first.
+fn is_attended_to(hub: &Hub) {
+    let (asking, began) = (|| hub.read(attention::list).unwrap().len(), Instant::now());
+    while asking() > 0 && began.elapsed() < Duration::from_secs(30) {
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(hub.read(attention::list).unwrap(), []);
+}
+
+#[test]
+fn an_app_whose_disk_comes_back_after_the_start_is_attended_to() {
+    let site = Site::new();
+    let hub = back_after_the_start(&site, Duration::from_millis(20));
+    is_attended_to(&hub);
     hub.close().unwrap();
 }
 
@@ -131,26 +142,9 @@ fn a_deletion_that_cannot_be_finished_is_taken_up_again() {
 #[test]
 fn what_an_app_needs_is_done_under_its_next_name_too() {
     let site = Site::new();
-    let mut config = site.config("a");
-    let hub = site.hub("a");
-    created(&hub, "news-24");
-    created(&hub, "third-one");
-    hub.app(&id("news-24")).unwrap().start_stream(stream("live")).unwrap();
-    hub.close().unwrap();
-    let place = site.path("a/apps/news-24");
-    durable::rename_new(&place, &site.path("away")).unwrap();
-    config.idle = Duration::from_millis(300);
-    let hub = Hub::open(&config, &Silent).unwrap();
-    while !matches!(hub.app_state(&id("news-24")), AppState::Quarantined { .. }) {
-        thread::sleep(Duration::from_millis(1));
-    }
-    durable::rename_new(&site.path("away"), &place).unwrap();
+    let hub = back_after_the_start(&site, Duration::from_millis(300));
     hub.rename(&id("news-24"), &id("other-one")).unwrap();
-    let began = Instant::now();
-    while !hub.read(attention::list).unwrap().is_empty() && began.elapsed() < Duration::from_secs(30) {
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(hub.read(attention::list).unwrap(), []);
+    is_attended_to(&hub);
     hub.close().unwrap();
 }
 
