@@ -229,12 +229,15 @@ CREATE TABLE _streamhub_jobs (
 );
 CREATE INDEX _streamhub_jobs_by_time ON _streamhub_jobs (created_at);
 
+-- A row is written with the audit entry of what was done, which says whether it was. The key is kept as its
+-- hash, and the answer sealed under the key itself, since it may show a secret.
 CREATE TABLE _streamhub_idempotency (
     principal TEXT NOT NULL,
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,
+    audit_id INTEGER NOT NULL,
     status INTEGER,
-    answer TEXT,
+    answer BLOB,
     created_at TEXT NOT NULL,
     PRIMARY KEY (principal, key)
 ) WITHOUT ROWID;

@@ -7,6 +7,7 @@ mod commands;
 mod defects;
 mod embed;
 mod faults;
+mod http;
 mod hub;
 mod live;
 mod powercut;

@@ -36,6 +36,7 @@ const WALLS: &[(&str, &[&str])] = &[
 /// An external crate and those that may use it; the tests may use any that is listed.
 const EXTERNAL: &[(&str, &[&str])] = &[
     ("serde", EVERYONE),
+    ("schemars", EVERYONE),
     ("serde_json", EVERYONE),
     ("thiserror", EVERYONE),
     ("tracing", EVERYONE),
@@ -51,7 +52,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("plotters", &[]),
     ("jiff", &["streamhub-engine"]),
     ("uuid", &["streamhub-engine"]),
-    ("blake3", &["streamhub-engine", "streamhub-control", "streamhub-split"]),
+    ("blake3", &["streamhub-engine", "streamhub", "streamhub-split"]),
     ("argon2", &["streamhub-control"]),
     ("ipnet", &["streamhub-control"]),
     ("saphyr-parser", &["streamhub"]),
@@ -59,15 +60,24 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     // What is below the hub blocks, and knows no runtime.
     ("tokio", &["streamhub", "streamhub-server", "streamhub-cli"]),
     ("axum", &["streamhub-server"]),
+    ("hyper", &["streamhub-server"]),
+    ("hyper-util", &["streamhub-server"]),
+    ("tower-http", &["streamhub-server"]),
+    ("prometheus-client", &["streamhub-server"]),
     ("clap", &["streamhub-cli"]),
     ("clap_complete", &["streamhub-cli"]),
     ("indicatif", &["streamhub-cli"]),
     ("anyhow", &["streamhub-cli"]),
-    ("tracing-subscriber", &["streamhub-cli"]),
-    // Hashes of tokens and passwords, the older system's among them.
+    // The log is collected for the control database.
+    ("tracing-subscriber", &["streamhub", "streamhub-cli"]),
+    // Hashes of tokens and passwords, and second factors, the older system's among them.
     ("sha2", &["streamhub-control", "streamhub-appstore"]),
     ("scrypt", &["streamhub-control", "streamhub-appstore"]),
     ("subtle", &["streamhub-control", "streamhub-appstore"]),
+    ("aes-gcm", &["streamhub-control"]),
+    ("hmac", &["streamhub-control"]),
+    ("sha1", &["streamhub-control"]),
+    ("data-encoding", &["streamhub-control"]),
 ];
 
 const EVERYONE: &[&str] = &["*"];
@@ -76,7 +86,6 @@ const EVERYONE: &[&str] = &["*"];
 const FOR_EXAMPLES: &[(&str, &str, &str)] = &[
     ("streamhub", "axum", "embed.rs is a media server with an HTTP server of its own"),
     ("streamhub", "streamhub-split", "embed.rs wires in what takes older data over"),
-    ("streamhub", "tracing-subscriber", "embed.rs shows what the hub logs"),
 ];
 
 /// External crates that any crate may use in its unit tests, and no crate otherwise.

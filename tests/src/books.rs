@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::files::tree_digest;
-use crate::fingerprint::{control_path, control_rows, not_preserved};
+use crate::fingerprint::{CHANGED, control_path, control_rows, not_preserved};
 use crate::legacy::{Source, SourceRow, Table, accounting, app_rows, sources};
 use crate::readonly::{self, TableRows};
 
@@ -98,7 +98,7 @@ impl Books {
         if !wrong.is_empty() {
             return wrong;
         }
-        wrong.extend(not_preserved(&self.control, &control_rows(&control), &["_streamhub_meta"]));
+        wrong.extend(not_preserved(&self.control, &control_rows(&control), CHANGED));
         let now = untouched(dir);
         let changed = self.untouched.iter().filter(|(path, digest)| now.get(*path) != Some(*digest));
         wrong.extend(changed.map(|(path, _)| format!("{path} was changed or removed")));

@@ -1,7 +1,10 @@
 //! Patches: what becomes of single columns of a row.
 
+use std::borrow::Cow;
+
 use rusqlite::types::{Null, ToSql};
 use rusqlite::{OptionalExtension, Result, Row, params_from_iter};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 use streamhub_engine::WriteTx;
 
@@ -18,6 +21,20 @@ pub enum Change<T> {
     Clear,
     /// It becomes this.
     Set(T),
+}
+
+impl<T: JsonSchema> JsonSchema for Change<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
 }
 
 impl<T> From<Option<T>> for Change<T> {

@@ -8,6 +8,7 @@ mod credential;
 
 use rusqlite::types::{Null, ToSql};
 use rusqlite::{Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{ReadTx, WriteTx};
@@ -19,7 +20,7 @@ use crate::page::{Listed, Page, Query};
 use crate::{check, column};
 
 /// One way to publish into the app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingress {
     /// Its name.
@@ -39,8 +40,8 @@ pub struct Ingress {
 }
 
 /// An ingress to be made.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct NewIngress {
     /// The app's name; never the client's to choose.
     #[serde(skip)]

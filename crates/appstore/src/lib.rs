@@ -46,6 +46,7 @@ pub mod error;
 pub mod identity;
 pub mod ingress;
 pub mod outbox;
+pub mod purge;
 pub mod schema;
 pub mod stats;
 pub mod streams;

@@ -40,6 +40,9 @@ pub enum Entry {
         outcome: String,
         /// What else there is to say.
         detail: Option<Value>,
+        /// What it was asked for with, where that may be sent twice; the hub knows what it means.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Value>,
     },
     /// Something that this program does not understand. It cannot be pushed.
     #[serde(skip)]

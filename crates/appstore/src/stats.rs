@@ -1,5 +1,6 @@
 //! An app in numbers.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_engine::{ReadTx, normalised};
 
@@ -8,7 +9,7 @@ use crate::vods::Status;
 use crate::{column, streams};
 
 /// What is in an app, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppStats {
     /// Streams that are live.
@@ -24,7 +25,7 @@ pub struct AppStats {
 }
 
 /// Numbers of recordings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "the fields are the words of vods::Status")]
 pub struct VodCounts {
     pub recording: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{ReadTx, WriteTx, normalised, words};
@@ -12,7 +13,7 @@ use crate::page::{Listed, Page, Query};
 use crate::{check, column};
 
 /// One stream. Times are as the row has them; [`normalised!`](streamhub_engine::normalised) compares them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
     /// The row's number.
@@ -65,8 +66,8 @@ words! {
 }
 
 /// A stream that begins.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewStream {
     /// The registry's number of the app; never the client's to choose.
     #[serde(skip)]

@@ -4,6 +4,7 @@ mod filter;
 
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{ReadTx, WriteTx, words};
@@ -16,7 +17,7 @@ use crate::page::Listed;
 use crate::{check, column};
 
 /// One recording. Times are as the row has them; [`normalised!`](streamhub_engine::normalised) compares them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Vod {
     /// The row's number.
@@ -75,8 +76,8 @@ words! {
 }
 
 /// A recording that begins, or that is already there. [`NewVod::named`] fills what is required.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of Vod")]
 pub struct NewVod {
     /// The registry's number of the app; never the client's to choose.
@@ -103,13 +104,15 @@ pub struct NewVod {
 }
 
 /// What becomes of a recording's columns; the default changes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of Vod")]
 pub struct VodPatch {
     #[serde(deserialize_with = "required")]
+    #[schemars(with = "String")]
     pub name: Option<String>,
     #[serde(deserialize_with = "required")]
+    #[schemars(with = "Status")]
     pub status: Option<Status>,
     pub stream_id: Change<String>,
     pub room: Change<String>,

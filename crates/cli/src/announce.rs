@@ -3,7 +3,7 @@
 use streamhub::apps;
 use streamhub::report::{SplitReport, Tally, counted};
 use streamhub::settings::LogFormat;
-use streamhub::setup::SetupToken;
+use streamhub::tokens::Token;
 
 use crate::context::ANNOUNCED;
 use crate::output;
@@ -59,7 +59,7 @@ impl Announcer {
     }
 
     /// The token with which the first superadmin is made. It is shown here and nowhere else.
-    pub(crate) fn setup_token(&self, token: &SetupToken) {
+    pub(crate) fn setup_token(&self, token: &Token) {
         self.always(&format!("no superadmin has a password yet; one-time set-up token: {}", token.reveal()));
     }
 

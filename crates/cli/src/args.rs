@@ -72,6 +72,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Node(commands::node::Command),
     #[command(subcommand)]
+    Audit(commands::audit::Command),
+    #[command(subcommand)]
+    Logs(commands::logs::Command),
+    #[command(subcommand)]
     Config(commands::config::Command),
     Completions(commands::completions::Args),
 }

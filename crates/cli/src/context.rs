@@ -10,8 +10,12 @@ use streamhub::progress::Silent;
 use streamhub::settings::{
     ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
 };
-use streamhub::{Hub, HubConfig, HubError, LegacySource, LiveStreams, Volatile};
+use streamhub::{Hub, HubConfig, HubError, LegacySource, LiveStreams, LogSink, Volatile};
+use streamhub_server::ACCESS_LOG;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::args::{self, Global};
 use crate::exit::{Code, Complaint, Refusal};
@@ -80,6 +84,15 @@ impl Places {
 impl Context {
     /// Finds the data directory and the settings, and starts the log. `overrides` are the command's own flags.
     pub(crate) fn find(global: &Global, overrides: Overrides) -> anyhow::Result<Self> {
+        Self::find_logging(global, overrides, None)
+    }
+
+    /// The same, for a program whose log goes into the control database as well.
+    pub(crate) fn find_logging(
+        global: &Global,
+        overrides: Overrides,
+        logs: Option<&LogSink>,
+    ) -> anyhow::Result<Self> {
         let places = Places::find(global)?;
         let settings = places.load(global, overrides).map_err(|wrong| {
             Refusal::of_configuration(wrong.iter().map(|error| Complaint {
@@ -87,7 +100,7 @@ impl Context {
                 way_out: error.way_out().unwrap_or_default(),
             }))
         })?;
-        start_log(settings.log_format.value, global.verbose, global.quiet);
+        start_log(settings.log_format.value, global.verbose, global.quiet, logs);
         Ok(Self { data_dir: places.data_dir, settings, json: global.json, quiet: global.quiet })
     }
 
@@ -141,7 +154,7 @@ impl Context {
     }
 }
 
-fn start_log(format: LogFormat, verbose: u8, quiet: bool) {
+fn start_log(format: LogFormat, verbose: u8, quiet: bool, logs: Option<&LogSink>) {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -154,10 +167,14 @@ fn start_log(format: LogFormat, verbose: u8, quiet: bool) {
         .add_directive(announced);
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // What is announced is for who starts the server: the set-up token is among it. A row for each request would
+    // drown the others.
+    let kept = filter_fn(|metadata| ![ANNOUNCED, ACCESS_LOG].contains(&metadata.target()));
+    let logs = logs.map(|logs| logs.layer().with_filter(kept));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(logs).init();
 }

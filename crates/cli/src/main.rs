@@ -8,10 +8,12 @@ mod args;
 mod commands;
 mod context;
 mod exit;
+mod journal;
 mod output;
 mod password;
 mod progress;
 mod table;
+mod when;
 
 use std::process::ExitCode;
 

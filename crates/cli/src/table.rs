@@ -56,20 +56,25 @@ pub(crate) fn or_dash(value: Option<&str>) -> String {
     value.unwrap_or("-").to_owned()
 }
 
+/// Things, one a line, below their headings.
+pub(crate) fn columns<T: Row>(f: &mut fmt::Formatter<'_>, things: &[T]) -> fmt::Result {
+    if things.is_empty() {
+        return writeln!(f, "no {}", T::THINGS);
+    }
+    let head = T::COLUMNS.iter().map(|&heading| heading.to_owned()).collect();
+    let lines: Vec<Vec<String>> = [head].into_iter().chain(things.iter().map(Row::cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..T::COLUMNS.len()).map(width).collect();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
 impl<T: Row> fmt::Display for List<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.data.is_empty() {
-            return write!(f, "no {}", T::THINGS);
-        }
-        let head = T::COLUMNS.iter().map(|&heading| heading.to_owned()).collect();
-        let lines: Vec<Vec<String>> = [head].into_iter().chain(self.data.iter().map(Row::cells)).collect();
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..T::COLUMNS.len()).map(width).collect();
-        for line in &lines {
-            let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
+        columns(f, &self.data)
     }
 }
 

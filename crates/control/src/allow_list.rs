@@ -4,11 +4,12 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Addresses and networks of IPv4 and IPv6; without any list, everybody.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Option<Vec<String>>", into = "Option<Vec<String>>")]
 pub struct AllowList(Option<Vec<IpNet>>);
 
@@ -23,6 +24,9 @@ pub struct BadNetwork {
 impl AllowList {
     /// Everybody.
     pub const EVERYBODY: Self = Self(None);
+
+    /// Nobody.
+    pub const NOBODY: Self = Self(Some(Vec::new()));
 
     /// Those whose address is one of these, or in one of these networks.
     pub fn only<S: AsRef<str>>(networks: &[S]) -> Result<Self, BadNetwork> {
@@ -53,9 +57,18 @@ impl AllowList {
     }
 }
 
-fn network(text: &str) -> Result<IpNet, BadNetwork> {
-    let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-    text.parse().or_else(|_| address()).map_err(|_| BadNetwork { text: text.chars().take(64).collect() })
+/// An address or a network; those of IPv4 that are written as IPv6 are taken for what they are.
+pub(crate) fn network(text: &str) -> Result<IpNet, BadNetwork> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let net: IpNet = text
+        .parse()
+        .or_else(|_| address())
+        .map_err(|_| BadNetwork { text: text.chars().take(64).collect() })?;
+    let mapped = match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(address), Some(bits)) if net.addr().is_ipv6() => Ipv4Net::new(address, bits).ok(),
+        _ => None,
+    };
+    Ok(mapped.map_or(net, IpNet::from))
 }
 
 impl TryFrom<Option<Vec<String>>> for AllowList {
@@ -86,6 +99,9 @@ mod tests {
         for inside in ["10.255.0.1", "192.0.2.7", "2001:db8:1::2", "::1", "::ffff:10.1.2.3"] {
             assert!(permits(&list, inside), "{inside}");
         }
+        let mapped = AllowList::only(&["::ffff:10.0.0.0/104", "::ffff:192.0.2.7"]).unwrap();
+        assert!(permits(&mapped, "10.1.2.3") && permits(&mapped, "::ffff:192.0.2.7"));
+        assert!(!permits(&mapped, "11.1.2.3") && !permits(&mapped, "192.0.2.8"));
         for outside in ["11.0.0.1", "192.0.2.8", "2001:db9::1", "::2", "::ffff:11.0.0.1"] {
             assert!(!permits(&list, outside), "{outside}");
         }

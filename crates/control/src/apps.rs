@@ -7,6 +7,7 @@ mod life;
 mod trash_name;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::TenantId;
@@ -14,14 +15,14 @@ use streamhub_engine::uuid::BadUuid;
 use streamhub_engine::{Uuid, words};
 
 pub use life::{
-    Deleted, Details, NewApp, Refused, Trashed, abort_creating, activate, begin_undelete, deleted,
-    finish_undelete, forget, give_back, insert_creating, mark_deleted, mark_deleting, rename, set_aside,
-    set_generation, trashed, update,
+    ADOPT, CREATE, DELETE, Deleted, Details, NewApp, RENAME, Refused, Trashed, UNDELETE, abort_creating,
+    activate, begin_undelete, deleted, finish_undelete, forget, give_back, insert_creating, mark_deleted,
+    mark_deleting, rename, set_aside, set_generation, trashed, update,
 };
 pub use trash_name::TrashName;
 
 /// One app of the registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct App {
     /// The registry's number; rows of an app carry it as `app_id`.

@@ -3,22 +3,22 @@
 //! Control mutations append their entry in their own transaction. Those of an app lie in its outbox
 //! until they are shipped here, and (uuid, seq) of the outbox row makes that happen once.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, Result, Row, ToSql, named_params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, ToSql, named_params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::Uuid;
 use streamhub_engine::time::Moment;
 
 use crate::TenantId;
+use crate::cursor::{self, Cursor};
+use crate::journal::Journal;
 
-/// The most entries that one call of [`prune`] removes.
-pub const PRUNE_CHUNK: usize = 1000;
+/// The audit as something that is pruned.
+pub static JOURNAL: Journal = Journal::new("audit", "_streamhub_audit", "at");
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// When.
@@ -42,7 +42,7 @@ pub struct Entry {
 }
 
 /// An entry with its number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
     /// Its number.
@@ -51,18 +51,6 @@ pub struct Recorded {
     #[serde(flatten)]
     pub entry: Entry,
 }
-
-/// A place between two entries of a list, as `2026-11-21T03:54:52.423Z.17`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    at: Moment,
-    id: i64,
-}
-
-/// A text is no cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no cursor of this list")]
-pub struct BadCursor;
 
 /// Which entries a list shows.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +68,7 @@ pub struct Filter<'a> {
 }
 
 /// A part of the list, the newest entry first.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// The entries.
-    pub entries: Vec<Recorded>,
-    /// Where the next part begins; none where this is the last.
-    pub next: Option<Cursor>,
-}
+pub type Listed = cursor::Listed<Recorded>;
 
 impl Entry {
     /// Something that happens at this moment.
@@ -105,60 +87,64 @@ impl Entry {
     }
 }
 
+const COLUMNS: &str = "id, at, tenant_id, app, principal, address, action, target, outcome, detail_json";
+
 /// Appends an entry and returns its number.
 pub fn append(db: &Connection, entry: &Entry) -> Result<i64> {
     insert(db, entry, None).map(|_| db.last_insert_rowid())
 }
 
-/// Appends the entry that an app's outbox holds under `seq`. Says whether it was not here yet.
-pub fn ship(db: &Connection, uuid: &Uuid, seq: i64, entry: &Entry) -> Result<bool> {
-    insert(db, entry, Some((uuid, seq)))
+/// The entry of this number.
+pub fn get(db: &Connection, id: i64) -> Result<Option<Recorded>> {
+    db.query_row(
+        &format!("SELECT {COLUMNS} FROM _streamhub_audit WHERE id = :id"),
+        named_params! { ":id": id },
+        read,
+    )
+    .optional()
+}
+
+/// Appends the entry that an app's outbox holds under `seq`, and returns its number; none where it is here
+/// already.
+pub fn ship(db: &Connection, uuid: &Uuid, seq: i64, entry: &Entry) -> Result<Option<i64>> {
+    Ok(insert(db, entry, Some((uuid, seq)))?.then(|| db.last_insert_rowid()))
 }
 
 /// Lists entries, the newest first.
 pub fn list(db: &Connection, filter: &Filter<'_>) -> Result<Listed> {
-    let wanted = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    let (before, before_id) = match (filter.cursor, filter.until) {
-        (Some(cursor), _) => (cursor.at.as_str(), cursor.id),
-        (None, Some(until)) => (until.as_str(), 0),
-        // After every time there is.
-        (None, None) => ("~", 0),
-    };
+    let (before, before_id) = cursor::start(filter.cursor, filter.until);
     let mut parameters: Vec<(&str, &dyn ToSql)> =
         vec![(":since", &filter.since), (":before", &before), (":before_id", &before_id)];
     if let Some(tenant) = &filter.tenant {
         parameters.push((":tenant", tenant));
     }
-    // One more than wanted shows whether there is more.
-    let limit = i64::from(filter.limit) + 1;
+    let limit = cursor::one_more(filter.limit);
     parameters.push((":limit", &limit));
-    let mut entries: Vec<Recorded> = db
+    let behind = |recorded: Recorded| {
+        let place = Cursor::after(recorded.entry.at.as_str(), recorded.id);
+        (recorded, place)
+    };
+    let rows = db
         .prepare_cached(&list_sql(filter.tenant.is_some()))?
-        .query_map(&*parameters, read)?
+        .query_map(&*parameters, |row| read(row).map(behind))?
         .collect::<Result<_>>()?;
-    let is_more = entries.len() > wanted;
-    entries.truncate(wanted);
-    let next = entries.last().filter(|_| is_more).map(Cursor::after);
-    Ok(Listed { entries, next })
+    Ok(Listed::of(rows, filter.limit))
 }
 
-/// How many entries [`prune`] would remove in all.
-pub fn count_before(db: &Connection, before: &Moment) -> Result<u64> {
-    db.query_row(
-        "SELECT count(*) FROM _streamhub_audit WHERE at < :before",
-        named_params! { ":before": before },
-        |row| row.get(0),
-    )
-}
-
-/// Removes the oldest entries from before this time, [`PRUNE_CHUNK`] at the most, and returns how many.
-/// To be called again, each time in a transaction of its own, until fewer are removed.
-pub fn prune(db: &Connection, before: &Moment) -> Result<usize> {
-    db.prepare_cached(
-        "DELETE FROM _streamhub_audit WHERE id IN \
-         (SELECT id FROM _streamhub_audit WHERE at < :before ORDER BY at, id LIMIT :chunk)",
-    )?
-    .execute(named_params! { ":before": before, ":chunk": PRUNE_CHUNK })
+/// Lists the entries of some tenants, the newest first.
+pub fn list_of(db: &Connection, tenants: &[TenantId], filter: &Filter<'_>) -> Result<Listed> {
+    let mut rows = Vec::new();
+    for tenant in tenants {
+        // Of each as many as it takes to see whether there are more.
+        let of_one = Filter { tenant: Some(tenant), limit: filter.limit.saturating_add(1), ..*filter };
+        rows.extend(list(db, &of_one)?.entries);
+    }
+    rows.sort_by(|one, other| (&other.entry.at, other.id).cmp(&(&one.entry.at, one.id)));
+    let placed = rows.into_iter().map(|row| {
+        let place = Cursor::after(row.entry.at.as_str(), row.id);
+        (row, place)
+    });
+    Ok(Listed::of(placed.collect(), filter.limit))
 }
 
 fn insert(db: &Connection, entry: &Entry, origin: Option<(&Uuid, i64)>) -> Result<bool> {
@@ -186,8 +172,7 @@ fn insert(db: &Connection, entry: &Entry, origin: Option<(&Uuid, i64)>) -> Resul
 fn list_sql(of_one_tenant: bool) -> String {
     let tenant = if of_one_tenant { "tenant_id = :tenant AND " } else { "" };
     format!(
-        "SELECT id, at, tenant_id, app, principal, address, action, target, outcome, detail_json \
-         FROM _streamhub_audit WHERE {tenant}at >= coalesce(:since, '') AND (at, id) < (:before, :before_id) \
+        "SELECT {COLUMNS} FROM _streamhub_audit WHERE {tenant}at >= coalesce(:since, '') AND (at, id) < (:before, :before_id) \
          ORDER BY at DESC, id DESC LIMIT :limit"
     )
 }
@@ -210,27 +195,6 @@ fn read(row: &Row<'_>) -> Result<Recorded> {
             detail_json: row.get(9)?,
         },
     })
-}
-
-impl Cursor {
-    fn after(recorded: &Recorded) -> Self {
-        Self { at: recorded.entry.at.clone(), id: recorded.id }
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.at.as_str(), self.id)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = BadCursor;
-
-    fn from_str(text: &str) -> std::result::Result<Self, BadCursor> {
-        let (at, id) = text.rsplit_once('.').ok_or(BadCursor)?;
-        Ok(Self { at: at.parse().map_err(|_| BadCursor)?, id: id.parse().map_err(|_| BadCursor)? })
-    }
 }
 
 #[cfg(test)]
@@ -263,10 +227,10 @@ mod tests {
         let db = database();
         let happened = entry("2026-11-21T03:54:52.423Z", Some("acme"));
         let (one, other) = (Uuid::random(), Uuid::random());
-        assert!(ship(&db, &one, 7, &happened).unwrap());
-        assert!(!ship(&db, &one, 7, &entry("2027-01-01T00:00:00.000Z", None)).unwrap());
-        assert!(ship(&db, &one, 8, &happened).unwrap());
-        assert!(ship(&db, &other, 7, &happened).unwrap());
+        assert!(ship(&db, &one, 7, &happened).unwrap().is_some());
+        assert!(ship(&db, &one, 7, &entry("2027-01-01T00:00:00.000Z", None)).unwrap().is_none());
+        assert!(ship(&db, &one, 8, &happened).unwrap().is_some());
+        assert!(ship(&db, &other, 7, &happened).unwrap().is_some());
         // Entries of the control plane itself have no origin, and are never each other's double.
         let own = [append(&db, &happened).unwrap(), append(&db, &happened).unwrap()];
         let listed = list(&db, &all(10)).unwrap();
@@ -315,31 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
-        for bad in ["", "x", ".", "x.1", "2026-11-21T00:00:00.000Z", "2026-11-21T00:00:00.000Z.x"] {
-            assert_eq!(bad.parse::<Cursor>(), Err(BadCursor), "{bad}");
-        }
-    }
-
-    #[test]
-    fn pruning_goes_in_chunks_from_the_oldest_on() {
-        let db = database();
-        for _ in 0..PRUNE_CHUNK {
-            append(&db, &entry("2026-01-02T00:00:00.000Z", None)).unwrap();
-        }
-        let oldest = append(&db, &entry("2026-01-01T00:00:00.000Z", None)).unwrap();
-        let kept = append(&db, &entry("2026-01-03T00:00:00.000Z", None)).unwrap();
-        let before = &moment("2026-01-03T00:00:00.000Z");
-        assert_eq!(count_before(&db, before).unwrap(), 1001);
-        assert_eq!(prune(&db, before).unwrap(), PRUNE_CHUNK);
-        assert!(!ids(&list(&db, &all(2)).unwrap()).contains(&oldest));
-        assert_eq!(prune(&db, before).unwrap(), 1);
-        assert_eq!(prune(&db, before).unwrap(), 0);
-        assert_eq!(ids(&list(&db, &all(9)).unwrap()), [kept]);
-    }
-
-    #[test]
-    fn lists_and_chunks_are_read_from_an_index() {
+    fn lists_are_read_from_an_index() {
         let db = database();
         for (of_one_tenant, index) in [
             (false, "_streamhub_audit_by_time (at>? AND at<?)"),

@@ -5,7 +5,8 @@ use streamhub_engine::{AppId, Database};
 
 use crate::apps::{self, NewApp};
 use crate::schema::FINAL;
-use crate::{TenantId, tenants};
+use crate::users::{NewUser, User};
+use crate::{TenantId, tenants, users};
 
 /// An empty control plane with the platform's tenant.
 pub(crate) fn database() -> Database {
@@ -56,4 +57,10 @@ pub(crate) fn app_without_tenant(db: &Connection, name: &str) -> i64 {
     db.execute("INSERT INTO apps (name, tenant_id) VALUES (:name, NULL)", named_params! { ":name": name })
         .unwrap();
     db.last_insert_rowid()
+}
+
+/// A user who cannot log in.
+pub(crate) fn user(db: &Connection, email: &str) -> User {
+    let new = NewUser { email: email.parse().unwrap(), name: None, password: None, is_superadmin: false };
+    users::create(db, &new).unwrap().unwrap()
 }

@@ -1,6 +1,7 @@
 //! Members: which user is what in which tenant.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_engine::time;
 
@@ -20,7 +21,7 @@ words! {
 }
 
 /// One user's membership of one tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
     /// The user's key.

@@ -1,6 +1,7 @@
 //! Nodes: the machines of a cluster, as they last spoke of themselves.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use streamhub_engine::{normalised, time};
@@ -11,7 +12,7 @@ use streamhub_engine::words;
 pub const MAX_STATS: usize = 4096;
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
     /// Its key.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::TenantId;
@@ -14,8 +15,9 @@ use crate::tenants::{self, UnknownTenant};
 use streamhub_engine::words;
 
 /// The most that a tenant may have of something; -1 means that there is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = -1))]
 pub struct Limit(i64);
 
 /// A number that is no limit.
@@ -27,7 +29,7 @@ pub struct BadLimit {
 }
 
 /// What a tenant may have at the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quotas {
     /// Apps, those in the trash not counted.
@@ -43,7 +45,7 @@ pub struct Quotas {
 }
 
 /// Limits to be set; what is absent stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuotaChange {
     /// Apps.
@@ -75,7 +77,7 @@ words! {
 }
 
 /// A tenant has no place left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error, JsonSchema)]
 #[error("the quota of {metric} is used up: {used} of {limit}")]
 pub struct QuotaExceeded {
     /// What there is no place for.

@@ -19,6 +19,11 @@ pub static SCHEMA: Schema = Schema {
             name: "app life",
             sql: include_str!("../../../migrations/control/0101_app_life.sql"),
         },
+        Migration {
+            version: 102,
+            name: "idempotency",
+            sql: include_str!("../../../migrations/control/0102_idempotency.sql"),
+        },
     ],
 };
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, named_params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time;
 
@@ -13,8 +14,9 @@ use crate::quotas;
 /// A tenant's key: 1 to 64 letters, digits, `-`, `_` and `.` of ASCII, beginning with a letter or digit.
 ///
 /// A registry may hold other keys; they are taken as they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("pattern" = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
 pub struct TenantId(String);
 
 /// A text is no tenant's key.
@@ -28,7 +30,7 @@ pub struct BadTenantId {
 }
 
 /// One tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tenant {
     /// Its key.

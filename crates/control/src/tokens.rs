@@ -2,26 +2,19 @@
 //!
 //! A token is shown once, when it is made; the database keeps its hash, and no list shows even that.
 
-use std::fmt;
-
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use streamhub_engine::normalised;
 use streamhub_engine::time::{self, Moment};
 
 use crate::allow_list::AllowList;
-use crate::text::random_text;
+pub use crate::secret_token::{Token, TokenHash};
 use crate::{TenantId, apps, tenants};
 use streamhub_engine::words;
 
-/// A token, plain: `sk_` and 32 random bytes as base64url.
-pub struct Token(String);
-
-/// What is stored of a token: SHA-256 of the whole text in lower-case hexadecimal. The token is random,
-/// so that nothing slower is needed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenHash(String);
+/// What an API token begins with.
+pub const PREFIX: &str = "sk_";
 
 words! {
     /// How far a token reaches.
@@ -60,7 +53,7 @@ pub struct NewToken {
 }
 
 /// One token, without its hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
     /// Its number.
@@ -97,29 +90,6 @@ pub enum NotCreated {
     },
 }
 
-impl Token {
-    fn generate() -> Self {
-        Self(format!("sk_{}", random_text()))
-    }
-
-    /// The token itself, to be shown once.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Its hash.
-    pub fn hash(&self) -> TokenHash {
-        TokenHash::of(&self.0)
-    }
-}
-
-impl TokenHash {
-    /// The hash of what somebody offers as a token.
-    pub fn of(offered: &str) -> Self {
-        Self(format!("{:x}", Sha256::digest(offered)))
-    }
-}
-
 impl Reach {
     fn scope(self) -> TokenScope {
         match self {
@@ -152,13 +122,13 @@ pub fn create(db: &Connection, new: &NewToken) -> Result<Result<(i64, Token), No
             return Ok(Err(NotCreated::UnknownApp { app_id }));
         }
     }
-    let token = Token::generate();
+    let token = Token::generate(PREFIX);
     let id = db.query_row(
         "INSERT INTO api_tokens (name, token_hash, scope, app_id, tenant_id, allowed_ips_json, created_at) \
          VALUES (:name, :hash, :scope, :app, :tenant, :allowed, :now) RETURNING id",
         named_params! {
             ":name": new.name,
-            ":hash": token.hash().0,
+            ":hash": token.hash(),
             ":scope": new.reach.scope(),
             ":app": new.reach.app_id(),
             ":tenant": new.tenant,
@@ -194,7 +164,14 @@ pub fn get(db: &Connection, id: i64) -> Result<Option<ApiToken>> {
 
 /// The token that somebody offers; none where it is revoked, or where its app is deleted or gone.
 pub fn by_hash(db: &Connection, hash: &TokenHash) -> Result<Option<ApiToken>> {
-    db.prepare_cached(&by_hash_sql())?.query_row(named_params! { ":hash": hash.0 }, read).optional()
+    db.prepare_cached(&by_hash_sql())?.query_row(named_params! { ":hash": hash }, read).optional()
+}
+
+/// Whether there is a node's token that is not revoked.
+pub fn any_of_node(db: &Connection) -> Result<bool> {
+    db.query_row("SELECT EXISTS (SELECT 1 FROM api_tokens WHERE scope = 'node' AND revoked = 0)", [], |row| {
+        row.get(0)
+    })
 }
 
 /// Revokes a token. Says whether that changed anything.
@@ -241,18 +218,6 @@ fn read(row: &Row<'_>) -> Result<ApiToken> {
     })
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(***)")
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash(***)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,21 +226,6 @@ mod tests {
     fn new(name: &str, reach: Reach, tenant: &TenantId) -> NewToken {
         let allowed_ips = AllowList::only(&["10.0.0.0/8"]).unwrap();
         NewToken { name: name.to_owned(), reach, tenant: tenant.clone(), allowed_ips }
-    }
-
-    #[test]
-    fn a_token_is_random_and_shows_neither_itself_nor_its_hash() {
-        let (one, other) = (Token::generate(), Token::generate());
-        assert!(one.reveal().starts_with("sk_") && one.reveal().len() == 46);
-        assert_ne!(one.reveal(), other.reveal());
-        let shown = format!("{one:?} {:?}", one.hash());
-        assert_eq!(shown, "Token(***) TokenHash(***)");
-    }
-
-    #[test]
-    fn the_hash_is_the_older_systems() {
-        let hash = TokenHash::of("abc");
-        assert_eq!(hash.0, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
@@ -290,7 +240,7 @@ mod tests {
         assert_eq!(of_tenant(&db, &acme).unwrap(), list(&db).unwrap());
         assert_eq!(list(&db).unwrap(), [found]);
         assert_eq!(of_tenant(&db, &TenantId::platform()).unwrap(), []);
-        assert!(!serde_json::to_string(&list(&db).unwrap()).unwrap().contains(&token.hash().0));
+        assert!(!serde_json::to_string(&list(&db).unwrap()).unwrap().contains(token.hash().as_str()));
         assert_eq!(by_hash(&db, &TokenHash::of("sk_other")).unwrap(), None);
 
         assert!(revoke(&db, id).unwrap());

@@ -4,6 +4,7 @@ use std::fmt;
 
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use streamhub_engine::time;
 
@@ -32,7 +33,7 @@ words! {
 }
 
 /// One row of the meter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reading {
     /// The month.
@@ -44,7 +45,7 @@ pub struct Reading {
 }
 
 /// What a tenant uses, in the order of its quotas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Apps.
@@ -55,14 +56,16 @@ pub struct Usage {
     pub recording_minutes_month: u64,
     /// Bytes sent in the month; shown in gigabytes.
     #[serde(rename = "egressGbMonth", serialize_with = "in_gigabytes")]
+    #[schemars(with = "f64")]
     pub egress_bytes_month: u64,
     /// Bytes stored; shown in gigabytes.
     #[serde(rename = "storageGb", serialize_with = "in_gigabytes")]
+    #[schemars(with = "f64")]
     pub storage_bytes: u64,
 }
 
 /// Of what a tenant has more than it may have; a place that is just taken is not too much.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "one per quota, as the HTTP API shows it")]
 pub struct Exceeded {

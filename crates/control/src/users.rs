@@ -1,15 +1,17 @@
 //! Users and their passwords.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_engine::time;
 
 use crate::email::Email;
 use crate::password::PasswordHash;
+use crate::sessions;
 use streamhub_engine::words;
 
 /// One user. Hashes and second factors are not part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// Its key.
@@ -37,6 +39,15 @@ pub struct NewUser {
     pub password: Option<PasswordHash>,
     /// Whether every tenant is open to it.
     pub is_superadmin: bool,
+}
+
+/// What is to be changed of a user; what is none stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// The address that it logs in with.
+    pub email: Option<Email>,
+    /// A name for people.
+    pub name: Option<String>,
 }
 
 words! {
@@ -120,6 +131,23 @@ pub fn create(db: &Connection, new: &NewUser) -> Result<Result<User, EmailTaken>
     .map(Ok)
 }
 
+/// Changes a user, in the caller's transaction: no two get one address. None where there is no such user.
+pub fn update(db: &Connection, id: &str, change: &UserChange) -> Result<Result<Option<User>, EmailTaken>> {
+    if let Some(email) = &change.email
+        && by_email(db, email.as_str())?.iter().any(|other| other.id != id)
+    {
+        return Ok(Err(EmailTaken { email: email.to_string() }));
+    }
+    db.query_row(
+        "UPDATE users SET email = coalesce(:email, email), name = coalesce(:name, name) WHERE id = :id \
+         RETURNING id, email, name, is_superadmin, status, created_at",
+        named_params! { ":id": id, ":email": change.email.as_ref().map(Email::as_str), ":name": change.name },
+        read,
+    )
+    .optional()
+    .map(Ok)
+}
+
 /// Lets a user log in or not; where not, its sessions end. Says whether there is such a user.
 pub fn set_status(db: &Connection, id: &str, status: UserStatus) -> Result<bool> {
     let changed = db.execute(
@@ -127,7 +155,7 @@ pub fn set_status(db: &Connection, id: &str, status: UserStatus) -> Result<bool>
         named_params! { ":id": id, ":status": status },
     )?;
     if status == UserStatus::Disabled {
-        end_sessions(db, id)?;
+        sessions::revoke_all_of(db, id, None)?;
     }
     Ok(changed == 1)
 }
@@ -157,6 +185,30 @@ pub fn rehash(db: &Connection, id: &str, verified: &PasswordHash, better: &Passw
     .map(|changed| changed == 1)
 }
 
+/// Gives a user a new password and ends its sessions, but for one that is to stay; returns how many.
+pub fn set_password(
+    db: &Connection,
+    id: &str,
+    hash: &PasswordHash,
+    keep_session: Option<&str>,
+) -> Result<usize> {
+    db.execute(
+        "UPDATE users SET password_hash = :hash WHERE id = :id",
+        named_params! { ":hash": hash.as_str(), ":id": id },
+    )?;
+    sessions::revoke_all_of(db, id, keep_session)
+}
+
+/// Turns a user's second factor off, for who lost it. Says whether it had one.
+pub fn remove_second_factor(db: &Connection, id: &str) -> Result<bool> {
+    db.execute(
+        "UPDATE users SET totp_enabled = 0, totp_secret = NULL, totp_pending_secret = NULL, \
+         totp_last_step = NULL WHERE id = :id AND totp_enabled IS NOT 0",
+        named_params! { ":id": id },
+    )
+    .map(|changed| changed == 1)
+}
+
 /// Gives the user with this address a new password and ends all its sessions, in the caller's transaction.
 pub fn reset_password(db: &Connection, email: &str, hash: &PasswordHash) -> Result<Reset> {
     let mut found = by_email(db, email)?;
@@ -164,11 +216,7 @@ pub fn reset_password(db: &Connection, email: &str, hash: &PasswordHash) -> Resu
         return Ok(Reset::Ambiguous);
     }
     let Some(user) = found.pop() else { return Ok(Reset::Unknown) };
-    db.execute(
-        "UPDATE users SET password_hash = :hash WHERE id = :id",
-        named_params! { ":hash": hash.as_str(), ":id": user.id },
-    )?;
-    let sessions_ended = end_sessions(db, &user.id)?;
+    let sessions_ended = set_password(db, &user.id, hash, None)?;
     Ok(Reset::Done { user, sessions_ended })
 }
 
@@ -193,15 +241,8 @@ pub fn is_last_superadmin(db: &Connection, id: &str) -> Result<bool> {
     )
 }
 
-fn end_sessions(db: &Connection, id: &str) -> Result<usize> {
-    db.execute(
-        "UPDATE sessions SET revoked_at = :now WHERE user_id = :id AND revoked_at IS NULL",
-        named_params! { ":now": time::now(), ":id": id },
-    )
-}
-
 /// By way of capitals, since some have two small letters: `Σ` is `σ`, and `ς` at a word's end.
-fn without_case(text: &str) -> String {
+pub(crate) fn without_case(text: &str) -> String {
     text.to_uppercase().to_lowercase()
 }
 
@@ -308,6 +349,38 @@ mod tests {
         assert_eq!(sessions(&db, "true"), 1);
         assert_eq!(members::of_tenant(&db, &acme).unwrap(), []);
         assert_eq!(made(&db, "b@b.c").email.as_deref(), Some("b@b.c"));
+    }
+
+    #[test]
+    fn a_user_changes_only_in_what_is_said_and_never_to_anothers_address() {
+        let db = database();
+        let (anna, bert) = (made(&db, "a@b.c"), made(&db, "b@b.c"));
+        let to = |email: Option<&str>, name: Option<&str>| UserChange {
+            email: email.map(|email| email.parse().unwrap()),
+            name: name.map(str::to_owned),
+        };
+        let named = update(&db, &anna.id, &to(None, Some("Anna"))).unwrap().unwrap().unwrap();
+        assert_eq!(named, User { name: Some("Anna".to_owned()), ..anna.clone() });
+        let moved = update(&db, &anna.id, &to(Some("A@B.c"), None)).unwrap().unwrap().unwrap();
+        assert_eq!(moved, User { email: Some("A@B.c".to_owned()), ..named });
+        let taken = update(&db, &bert.id, &to(Some("a@b.C"), Some("Bert"))).unwrap();
+        assert_eq!(taken, Err(EmailTaken { email: "a@b.C".to_owned() }));
+        assert_eq!(get(&db, &bert.id).unwrap(), Some(bert));
+        assert_eq!(update(&db, "nobody", &to(None, Some("Nobody"))).unwrap(), Ok(None));
+    }
+
+    #[test]
+    fn a_new_password_ends_all_sessions_but_the_one_that_is_to_stay() {
+        let db = database();
+        let (anna, bert) = (made(&db, "a@b.c"), made(&db, "b@b.c"));
+        for (id, user) in [("one", &anna), ("two", &anna), ("three", &bert)] {
+            open_session(&db, id, user);
+        }
+        assert_eq!(set_password(&db, &anna.id, &stored("new"), Some("one")).unwrap(), 1);
+        assert_eq!(password(&db, &anna.id).unwrap(), Some(stored("new")));
+        assert_eq!(sessions(&db, "revoked_at IS NULL AND id IN ('one', 'three')"), 2);
+        assert_eq!(set_password(&db, &anna.id, &stored("newer"), None).unwrap(), 1);
+        assert_eq!(sessions(&db, "revoked_at IS NULL"), 1);
     }
 
     #[test]

@@ -6,14 +6,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An app's name: 3 to 32 characters of `a-z`, `0-9` and `-`, neither beginning nor ending with `-`.
 ///
 /// It cannot hold a dot or a slash, so it is always exactly one directory below `apps/`, and never
 /// one of the hub's own directories there, which begin with a dot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("pattern" = "^[a-z0-9][a-z0-9-]{1,30}[a-z0-9]$"))]
 pub struct AppId(String);
 
 /// Why a text is not an app's name.

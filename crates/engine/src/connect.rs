@@ -28,6 +28,9 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL file shrinks back to this many bytes after a checkpoint.
 const JOURNAL_SIZE_LIMIT: i64 = 16 << 20;
 
+/// Instructions of SQLite's machine between two questions whether to stop.
+const STEPS: i32 = 1000;
+
 /// Pages that are copied at a time into a scratch database.
 const PAGES_PER_STEP: i32 = 1024;
 
@@ -185,6 +188,12 @@ impl Database {
         &self.path
     }
 
+    /// Has statements that take long end with [`Fault::Interrupted`] once this says so. It is asked often, in
+    /// the middle of a VACUUM or a check too, and what such a statement has written is rolled back.
+    pub fn stop_when(&self, is_asked: impl FnMut() -> bool + Send + 'static) -> Result<()> {
+        self.progress_handler(STEPS, Some(is_asked)).of(&self.path)
+    }
+
     /// Writes everything from the `-wal` into the main file and empties the `-wal`.
     pub fn checkpoint(&self) -> Result<()> {
         let busy: i64 =
@@ -264,6 +273,8 @@ fn immutable_uri(path: &Path) -> String {
 mod tests {
     use super::*;
     use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn built(dir: &tempfile::TempDir, name: &str) -> PathBuf {
         let path = fs::canonicalize(dir.path()).unwrap().join(name);
@@ -378,5 +389,32 @@ mod tests {
         let path = built(&dir, "x.db");
         let reader = Database::read(&path).unwrap();
         assert!(reader.execute_batch("INSERT INTO t VALUES (3)").is_err());
+    }
+
+    #[test]
+    fn long_statements_end_when_they_are_asked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::write(&built(&dir, "x.db")).unwrap();
+        db.execute_batch(
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+             INSERT INTO t SELECT i FROM n; CREATE INDEX by_a ON t (a); DELETE FROM t WHERE a > 10000",
+        )
+        .unwrap();
+        let pages = || db.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0)).unwrap();
+        let before = pages();
+        for statement in ["ANALYZE", "REINDEX", "VACUUM", "PRAGMA integrity_check"] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&asked);
+            db.stop_when(move || counter.fetch_add(1, Ordering::Relaxed) >= 2).unwrap();
+            let stopped =
+                db.prepare(statement).and_then(|mut statement| statement.raw_query().next().map(drop));
+            let fault = stopped.of(db.path()).unwrap_err().fault();
+            assert_eq!((fault, asked.load(Ordering::Relaxed)), (Fault::Interrupted, 3), "{statement}");
+            assert!(db.is_autocommit());
+        }
+        db.stop_when(|| false).unwrap();
+        assert_eq!(pages(), before, "nothing of it remains");
+        db.execute_batch("VACUUM").unwrap();
+        assert!(pages() < before);
     }
 }

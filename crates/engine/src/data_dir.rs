@@ -4,6 +4,7 @@
 //! before [`DataDir::create`].
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::app_id::AppId;
@@ -146,6 +147,11 @@ impl DataDir {
         self.backups().join("pre-migrate")
     }
 
+    /// Copies of app databases from before rows were brought in that a person asked for.
+    pub fn pre_recover(&self) -> PathBuf {
+        self.backups().join("pre-recover")
+    }
+
     /// The directory of all apps.
     pub fn apps(&self) -> PathBuf {
         self.apps.clone()
@@ -216,17 +222,24 @@ impl AppPlace {
         self.beside(".trash")
     }
 
+    /// The number of the disk that the app's directory, which is there, is on.
+    pub fn device(&self) -> Result<u64> {
+        device(&self.dir)
+    }
+
     /// Whether the app's directory, which is there, is a filesystem of its own.
     pub fn is_own_mount(&self) -> Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).at(path, "look at it");
-        Ok(device(&self.dir)? != device(&self.apps)?)
+        Ok(self.device()? != device(&self.apps)?)
     }
 
     fn beside(&self, name: &str) -> Result<PathBuf> {
         let own_mount = self.exists()? && self.is_own_mount()?;
         Ok(if own_mount { self.dir.join(name) } else { self.apps.join(name) })
     }
+}
+
+fn device(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).at(path, "look at it")?.dev())
 }
 
 #[cfg(test)]

@@ -130,27 +130,53 @@ pub fn refuse_code(db: &Database) -> Result<()> {
 }
 
 /// Runs SQLite's own check; the first damage that it finds becomes the error.
+pub fn refuse_damage(db: &Database, check: Check) -> Result<()> {
+    match damage(db, check, 1)?.pop() {
+        Some(detail) => Err(Error::unfit(db.path(), Unfit::Corrupt { detail })),
+        None => Ok(()),
+    }
+}
+
+/// Runs SQLite's own check and returns what damage it finds, up to so many findings.
 ///
 /// The check also lists values that break a constraint of their table. Such rows are whole, and what
 /// becomes of them is for whoever reads them to decide, so they are passed over.
-pub fn refuse_damage(db: &Database, check: Check) -> Result<()> {
+pub fn damage(db: &Database, check: Check, at_most: usize) -> Result<Vec<String>> {
     let pragma = match check {
         Check::Quick => "quick_check",
         Check::Full => "integrity_check",
     };
-    let mut query = db.prepare(&format!("PRAGMA {pragma}({})", i32::MAX)).of(db.path())?;
-    let mut findings = query.query([]).of(db.path())?;
-    while let Some(row) = findings.next().of(db.path())? {
-        let finding: String = row.get(0).of(db.path())?;
+    let is_damage = |finding: &String| {
         let is_about_a_value =
             ["CHECK constraint failed in ", "NULL value in ", "NUMERIC value in ", "TEXT value in "]
                 .iter()
                 .any(|words| finding.starts_with(words));
-        if finding != "ok" && !is_about_a_value {
-            return Err(Error::unfit(db.path(), Unfit::Corrupt { detail: finding }));
-        }
-    }
-    Ok(())
+        finding != "ok" && !is_about_a_value
+    };
+    let find = || {
+        let mut query = db.prepare(&format!("PRAGMA {pragma}({})", i32::MAX))?;
+        let findings = query.query_map([], |row| row.get(0))?;
+        findings.filter(|found| found.as_ref().map_or(true, is_damage)).take(at_most).collect()
+    };
+    let found: rusqlite::Result<Vec<String>> = find();
+    found.of(db.path())
+}
+
+/// Runs SQLite's own check of references from one table to another and returns up to so many that lead nowhere.
+pub fn dangling(db: &Database, at_most: usize) -> Result<Vec<String>> {
+    let find = || {
+        db.prepare("PRAGMA foreign_key_check")?
+            .query_map([], |row| {
+                let (table, rowid, parent): (String, Option<i64>, String) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                let row = rowid.map_or_else(|| "a row".to_owned(), |rowid| format!("row {rowid}"));
+                Ok(format!("{row} of {table} refers to a row of {parent} that is not there"))
+            })?
+            .take(at_most)
+            .collect()
+    };
+    let found: rusqlite::Result<Vec<String>> = find();
+    found.of(db.path())
 }
 
 /// How thorough a check is.
@@ -243,6 +269,20 @@ mod tests {
             refuse_damage(&Database::inspect(&path).unwrap(), Check::Quick).unwrap_err().fault(),
             crate::Fault::Corrupt
         );
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_are_found() {
+        let db = Database::scratch(None).unwrap();
+        db.execute_batch(
+            "PRAGMA foreign_keys = OFF; CREATE TABLE room (id INTEGER PRIMARY KEY);
+             CREATE TABLE seat (room REFERENCES room); INSERT INTO room VALUES (1); INSERT INTO seat VALUES (1)",
+        )
+        .unwrap();
+        assert_eq!(dangling(&db, 9).unwrap(), [""; 0]);
+        db.execute_batch("INSERT INTO seat VALUES (2), (3)").unwrap();
+        assert_eq!(dangling(&db, 1).unwrap(), ["row 2 of seat refers to a row of room that is not there"]);
+        assert_eq!(dangling(&db, 9).unwrap().len(), 2);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub mod uuid;
 pub mod words;
 
 pub use self::uuid::Uuid;
-pub use app_id::AppId;
+pub use app_id::{AppId, BadAppId};
 pub use connect::Database;
 pub use data_dir::DataDir;
 pub use error::{Error, Fault, Result, Unfit};

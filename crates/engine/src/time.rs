@@ -5,13 +5,17 @@
 //! SQL expression that makes the two spellings one, [`normalised!`](crate::normalised).
 
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use rusqlite::types::{ToSql, ToSqlOutput};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The first moment of the calendar, in seconds from 1970: years before it would not sort as text.
+const FIRST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// The time as `2026-11-21T03:54:52.423Z`.
 pub fn now() -> String {
@@ -31,8 +35,9 @@ fn written(time: Timestamp) -> String {
 ///
 /// It is read from RFC 3339 with any offset, from the older spelling `2026-11-21 03:54:52`, and from a
 /// day alone; without an offset it is UTC. What is finer than a millisecond is cut off.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(inline, extend("format" = "date-time"))]
 pub struct Moment(String);
 
 /// A text that is no point in time.
@@ -52,6 +57,29 @@ impl Moment {
     /// As `2026-11-21T03:54:52.423Z`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// So much later; where that is beyond the calendar, its last moment.
+    #[must_use]
+    pub fn after(&self, span: Duration) -> Self {
+        let later = self.timestamp().saturating_add(span);
+        Self(written(later.unwrap_or(Timestamp::MAX)))
+    }
+
+    /// So much earlier; where that is beyond the calendar, its first moment.
+    #[must_use]
+    pub fn before(&self, span: Duration) -> Self {
+        let earlier = self.timestamp().saturating_sub(span).ok().filter(|time| *time > FIRST);
+        Self(written(earlier.unwrap_or(FIRST)))
+    }
+
+    /// How long it is until a later point in time; nothing until an earlier one.
+    pub fn until(&self, later: &Self) -> Duration {
+        later.timestamp().duration_since(self.timestamp()).try_into().unwrap_or_default()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        self.0.parse().expect("it was written by `written`")
     }
 }
 
@@ -106,6 +134,8 @@ macro_rules! normalised {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests make and damage files with the raw calls on purpose")]
 mod tests {
+    use std::time::Duration;
+
     use rusqlite::Connection;
 
     #[test]
@@ -146,6 +176,19 @@ mod tests {
             assert!(text.parse::<super::Moment>().is_err(), "{text}");
         }
         assert_eq!(super::Moment::now().as_str().len(), 24);
+    }
+
+    #[test]
+    fn moments_are_as_far_apart_as_one_is_put_after_the_other() {
+        let moment = |text: &str| text.parse::<super::Moment>().unwrap();
+        let eve = moment("2026-12-31T23:59:59.999Z");
+        let span = Duration::from_millis(1_001);
+        assert_eq!(eve.after(span), moment("2027-01-01T00:00:01Z"));
+        assert_eq!(eve.until(&eve.after(span)), span);
+        assert_eq!(eve.after(span).until(&eve), Duration::ZERO);
+        assert_eq!(eve.after(span).before(span), eve);
+        assert_eq!(eve.before(Duration::MAX).as_str(), "0001-01-01T00:00:00.000Z");
+        assert!(eve.after(Duration::MAX) > eve && eve.after(Duration::MAX).as_str().len() == 24);
     }
 
     #[test]

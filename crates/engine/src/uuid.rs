@@ -8,14 +8,16 @@ use std::str::FromStr;
 
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A uuid in lower-case hexadecimal with hyphens: 8, 4, 4, 4 and 12 digits.
 ///
 /// It has one spelling, so that two are the same where their texts are, and it holds neither a dot nor a
 /// slash.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("format" = "uuid"))]
 pub struct Uuid(String);
 
 /// Why a text is not a uuid.

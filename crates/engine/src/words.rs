@@ -10,7 +10,8 @@ pub struct UnknownWord {
     pub words: &'static [&'static str],
 }
 
-/// Declares an enum whose variants are one word each. The crate that does needs `serde` and `rusqlite`.
+/// Declares an enum whose variants are one word each. The crate that does needs `serde`,
+/// `schemars` and `rusqlite`.
 #[macro_export]
 macro_rules! words {
     (
@@ -67,6 +68,20 @@ macro_rules! words {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),+] })
             }
         }
 

@@ -20,6 +20,7 @@ use streamhub_engine::seal::Seal;
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{AppId, Database, Unopened, Uuid, durable};
 
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::life::{NewApp, discard};
@@ -287,6 +288,7 @@ impl Hub {
         unknown: UnknownTenant,
     ) -> Result<(i64, bool)> {
         let row = new.row(uuid);
+        let begun = self.beginning(&Deed::of(apps::ADOPT).target(&new.name));
         Ok(self.write(move |db| {
             if let Some(former) = former
                 && let Err(refused) = apps::set_aside(db, former)?
@@ -295,8 +297,9 @@ impl Hub {
             }
             let made = unknown == UnknownTenant::Make && tenants::ensure(db, &row.tenant)?;
             let registered = apps::insert_creating(db, &row)?;
-            if registered.is_err() {
-                apps::give_back(db, &row.uuid)?;
+            match &registered {
+                Ok(number) => begun(db, *number)?,
+                Err(_) => apps::give_back(db, &row.uuid)?,
             }
             Ok(registered.map(|number| (number, made)))
         })??)

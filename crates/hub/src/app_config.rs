@@ -70,6 +70,11 @@ pub enum AppConfigError {
 /// What the file is called in messages about a content that is not in it yet.
 const FILE: &str = "config.yaml";
 
+/// BLAKE3 in hexadecimal.
+pub(crate) fn digest(content: &[u8]) -> String {
+    blake3::hash(content).to_hex().to_string()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -157,6 +162,11 @@ impl AppConfig {
             }
         }
         durable::write(path, self.to_text().as_bytes())
+    }
+
+    /// What tells this content from any other.
+    pub(crate) fn digest(&self) -> String {
+        digest(self.to_text().as_bytes())
     }
 
     fn to_text(&self) -> String {

@@ -1,12 +1,19 @@
 //! An app's own `config.yaml` and the credentials that it refers to, read and changed while apps are in use.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use streamhub_control::deeds::{self, Outcome};
+use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::{AppId, durable};
 
-use crate::app_config::AppConfig;
+use crate::acting::Deed;
+use crate::app_config::{self, AppConfig};
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::secrets::{Secret, Secrets};
+use crate::yaml;
+
+/// What the audit calls a change of an app's configuration.
+const CONFIGURE: &str = "app.configure";
 
 impl Hub {
     /// An app's configuration; an app without the file has an empty one.
@@ -26,11 +33,47 @@ impl Hub {
     pub fn patch_app_config(&self, id: &AppId, patch: &Value) -> Result<AppConfig> {
         // Meanwhile it cannot be deleted, nor another app be made of its name. Asked for first, since what waits
         // for it must not wait behind those who change settings.
-        let _in_place = self.app(id)?;
+        let in_place = self.app(id)?;
         let _one_at_a_time = self.shared.settings_writer();
         let patched = self.app_config(id)?.patched(patch).map_err(HubError::AppConfig)?;
-        patched.write(&self.data().app(id).config())?;
+        let (number, place) = (in_place.registered().id, self.data().app(id));
+        let deed = Deed::of(CONFIGURE).target("config.yaml").detail(json!({ "blake3": patched.digest() }));
+        self.begin(&deed, number)?;
+        let written = patched.write(&place.config());
+        self.settle_configuring(number, &place)?;
+        written?;
         Ok(patched)
+    }
+
+    /// As [`patch_app_config`](Self::patch_app_config), for async callers.
+    pub async fn patch_app_config_async(&self, id: &AppId, patch: Value) -> Result<AppConfig> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.patch_app_config(&app, &patch)).await
+    }
+
+    /// As [`app_config`](Self::app_config), for async callers.
+    pub async fn app_config_async(&self, id: &AppId) -> Result<AppConfig> {
+        let app = id.clone();
+        self.blocking(Some(id), move |hub| hub.app_config(&app)).await
+    }
+
+    /// Says in the audit how changes of an app's configuration ended: the file is what one of them made of it,
+    /// or it is not.
+    pub(crate) fn settle_configuring(&self, number: i64, place: &AppPlace) -> Result<()> {
+        let begun = self.read(move |db| deeds::begun(db, number, CONFIGURE))?;
+        let Some(last) = begun.last() else { return Ok(()) };
+        let detail: Value = last
+            .entry
+            .detail_json
+            .as_deref()
+            .and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or_default();
+        let is_there = durable::exists(&place.config())? && {
+            let now = durable::read_capped(&place.config(), yaml::SIZE_CAP)?;
+            detail["blake3"] == app_config::digest(&now)
+        };
+        let outcome = if is_there { Outcome::Done } else { Outcome::Failed };
+        self.note_down(move |db| deeds::conclude(db, number, &[CONFIGURE], outcome))
     }
 
     /// The secret of this name: from the process environment, else from `secrets.json`.

@@ -80,8 +80,9 @@ impl Hub {
         }
     }
 
-    /// Removes what was kept long enough: deleted apps, and copies from before a migration.
+    /// Removes what was kept long enough: ended sessions, deleted apps, and copies from before a migration.
     pub(crate) fn prune(&self) -> Result<()> {
+        self.prune_sessions()?;
         let now = Moment::now();
         for trashed in self.deleted_apps()? {
             if trashed.purged_after.as_ref().is_none_or(|end| end.as_str() > now.as_str()) {

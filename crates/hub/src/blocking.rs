@@ -124,9 +124,20 @@ impl Shared {
 }
 
 impl Hub {
-    /// Does for an async caller what blocks, for an app where it is known which. Those who ask for an app do
-    /// not stand in the way of those who have a lease on it: some wait for these leases to end.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// Does for an async caller what blocks, for an app where it is known which: for whatever has no twin of its
+    /// own for async callers. Those who ask for an app do not stand in the way of those who have a lease on
+    /// it: some wait for these leases to end.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let tenants = hub.blocking(None, |hub| hub.registry().tenants()).await?;
+    /// assert_eq!(tenants.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn blocking<T: Send + 'static>(
         &self,
         app: Option<&AppId>,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,

@@ -280,6 +280,23 @@ pub enum HubError {
     /// Something that a caller asked for is not acceptable.
     #[error("{0}")]
     Invalid(String),
+    /// A step of several failed. Those before it are done.
+    #[error("{step}: {source}")]
+    Step {
+        /// What was to be done.
+        step: &'static str,
+        /// Why it was not.
+        source: Box<HubError>,
+    },
+    /// An app has as many jobs that wait as it may have.
+    #[error("{app}: as many jobs wait for it as may")]
+    TooManyJobs {
+        /// The app.
+        app: String,
+    },
+    /// Somebody ended it before it was done.
+    #[error("it was cancelled")]
+    Cancelled,
     /// The hub was closed before.
     #[error("the hub is closed")]
     Closed,
@@ -349,6 +366,9 @@ impl HubError {
             Self::NoSource { .. } => "check the path".to_owned(),
             Self::Busy { .. } => "try again a little later".to_owned(),
             Self::OutOfService { reason, .. } => reason.way_out(),
+            Self::Step { source, .. } => source.way_out(),
+            Self::TooManyJobs { .. } => "wait until one of them is over, or cancel one".to_owned(),
+            Self::Cancelled => "start it again where it is still wanted; nothing is half done".to_owned(),
             Self::Live(error) | Self::Plane(PlaneError::Live(error)) => error.way_out().to_owned(),
             Self::Plane(PlaneError::Failed(error)) => error.way_out().to_owned(),
             Self::Store(error) => error.way_out().to_owned(),

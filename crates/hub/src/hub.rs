@@ -1,12 +1,14 @@
 //! The hub: a data directory in possession, and the leases on its apps.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use streamhub_appstore::Template;
 use streamhub_control::apps::{self, App, Deleted, Tally};
-use streamhub_control::{Control, Plane};
+use streamhub_control::login_failures::Policy;
+use streamhub_control::{Control, Plane, TenantId, jobs};
 use streamhub_engine::cache::{AppState, Cache, CacheConfig, Cost, Stats};
 use streamhub_engine::database_url::ControlPlace;
 use streamhub_engine::filesystem::Volatile;
@@ -14,15 +16,21 @@ use streamhub_engine::live::{self, Limits};
 use streamhub_engine::observe::{Observer, Unobserved};
 use streamhub_engine::{AppId, DataDir};
 
+use crate::access::{Addresses, Credentials, Hashing};
+use crate::acting::Actor;
 use crate::blocking::Blocking;
 use crate::boot;
 use crate::error::{HubError, Result};
+use crate::idempotency::Requests;
+use crate::jobs::Desk;
 use crate::lease::Lease;
 use crate::legacy::LegacySource;
 use crate::live_streams::Begun;
+use crate::logs::LogSink;
 use crate::opener::{AppOpener, Services, Settled};
 use crate::progress::Progress;
 use crate::report::{SplitReport, counted};
+use crate::retention::{Retaining, Retention};
 use crate::sealing::Unsealed;
 use crate::upkeep::Upkeep;
 
@@ -73,6 +81,14 @@ pub struct HubConfig {
     pub seal_up_to: u64,
     /// How long the trash and copies from before a migration are kept; default 30 and 7 days.
     pub keep: Keep,
+    /// How long the audit and the logs are kept; default 400 and 30 days.
+    pub retention: Retention,
+    /// What is logged goes into the control database through this; default it does not.
+    pub logs: Option<LogSink>,
+    /// How many attempts to log in there may be; default 10 per account and 50 per address in 15 minutes.
+    pub logins: Policy,
+    /// How long a session lasts; default 7 days.
+    pub session_lifetime: Duration,
     /// Who is told what the live core does; default nobody.
     pub observer: Arc<dyn Observer>,
 }
@@ -149,6 +165,21 @@ pub enum Appearing {
     AdoptSealed,
 }
 
+/// Which app it is, and whose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The registry's number of the app.
+    pub app: i64,
+    /// Its tenant.
+    pub tenant: TenantId,
+}
+
+impl Owner {
+    fn of(registered: &App) -> Self {
+        Self { app: registered.id, tenant: TenantId::from_registry(registered.tenant_id.clone()) }
+    }
+}
+
 impl HubConfig {
     /// The defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
@@ -168,6 +199,10 @@ impl HubConfig {
             appearing: Appearing::Report,
             seal_up_to: 64 << 20,
             keep: Keep { trash: 30 * DAY, pre_migrate: 7 * DAY },
+            retention: Retention::default(),
+            logs: None,
+            logins: Policy::default(),
+            session_lifetime: 7 * DAY,
             observer: Arc::new(Unobserved),
         }
     }
@@ -210,6 +245,8 @@ impl std::fmt::Debug for HubConfig {
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) shared: Arc<Shared>,
+    /// Who acts, where somebody is meant.
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 pub(crate) struct Shared {
@@ -217,12 +254,22 @@ pub(crate) struct Shared {
     pub(crate) data: DataDir,
     pub(crate) cache: Cache<AppOpener>,
     pub(crate) services: Arc<Services>,
+    pub(crate) jobs: Desk,
     pub(crate) template: OnceLock<Mutex<Template>>,
     pub(crate) installation: String,
     /// Held while a settings file is read, changed and written as a whole.
     settings_writer: Mutex<()>,
     created: bool,
     split: Option<SplitReport>,
+    /// Counts what may have changed the rights of requests.
+    pub(crate) rights: AtomicU64,
+    pub(crate) retaining: Retaining,
+    /// Where the log is taken from.
+    pub(crate) logs: OnceLock<LogSink>,
+    pub(crate) credentials: Credentials,
+    pub(crate) requests: Requests,
+    pub(crate) addresses: Addresses,
+    pub(crate) hashing: Hashing,
 }
 
 impl Hub {
@@ -236,6 +283,7 @@ impl Hub {
         let installation = booted.control.installation().map_err(HubError::control)?.unwrap_or_default();
         let executor = blocking.executor();
         let plane = put_into_service(booted.control, config, &blocking)?;
+        let retaining = Retaining::begin(&plane);
         let lock = Mutex::new(Some(booted.lock));
         let services = Arc::new(Services {
             plane,
@@ -270,14 +318,27 @@ impl Hub {
                 data: booted.data,
                 cache,
                 services,
+                jobs: Desk::default(),
                 template: OnceLock::new(),
                 installation,
                 settings_writer: Mutex::default(),
                 created: booted.created,
                 split: booted.split,
+                rights: AtomicU64::new(0),
+                retaining,
+                logs: OnceLock::new(),
+                credentials: Credentials::default(),
+                requests: Requests::default(),
+                addresses: Addresses::default(),
+                hashing: Hashing::default(),
             }),
+            actor: None,
         };
+        if let Some(logs) = config.logs.as_ref().filter(|logs| logs.start(&hub)) {
+            let _ = hub.shared.logs.set(logs.clone());
+        }
         hub.finish_steps()?;
+        hub.note_down(jobs::fail_interrupted)?;
         if config.upkeep {
             hub.shared.services.upkeep.start(&hub);
         }
@@ -290,13 +351,13 @@ impl Hub {
     /// apps are in use as may be open.
     pub fn app(&self, id: &AppId) -> Result<Lease> {
         let lease = self.shared.cache.lease(id)?;
-        Ok(Lease::new(lease))
+        Ok(Lease::new(lease, self.actor.clone()))
     }
 
     /// As [`app`](Self::app), for async callers: an app that is open costs no thread.
     pub async fn app_async(&self, id: &AppId) -> Result<Lease> {
         if let Some(lease) = self.shared.cache.try_lease(id) {
-            return Ok(Lease::new(lease));
+            return Ok(Lease::new(lease, self.actor.clone()));
         }
         let app = id.clone();
         self.blocking(Some(id), move |hub| hub.app(&app)).await
@@ -341,6 +402,15 @@ impl Hub {
             .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
     }
 
+    /// Which number an app has, and whose it is, for async callers: an app that is open costs no thread.
+    pub async fn owner_async(&self, id: &AppId) -> Result<Owner> {
+        if let Some(lease) = self.shared.cache.try_lease(id) {
+            return Ok(Owner::of(&lease.registered));
+        }
+        let name = id.clone();
+        self.blocking(None, move |hub| Ok(Owner::of(&hub.registered(name.as_str())?))).await
+    }
+
     /// The apps in the trash, those that were deleted first before others. Each is removed for good some time
     /// after [`Deleted::purged_after`](apps::Deleted::purged_after), which is what [`Keep::trash`] makes it.
     pub fn deleted_apps(&self) -> Result<Vec<Deleted>> {
@@ -353,7 +423,7 @@ impl Hub {
         Ok(self.shared.services.plane.read(apps::tally)?)
     }
 
-    /// Ends everything in order: upkeep, then the apps, each drained, written out and sealed, then the
+    /// Ends everything in order: upkeep, then jobs, which are cancelled, then the apps, each drained, written out and sealed, then the
     /// control database; then lets go of the data directory. Other clones of this hub find it closed.
     ///
     /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end, the error says of how
@@ -367,11 +437,18 @@ impl Hub {
             return Ok(());
         }
         shared.services.upkeep.stop();
+        if let Err(error) = self.note_used_credentials() {
+            tracing::warn!(%error, "when credentials were last used is not written down");
+        }
         let deadline = Instant::now() + shared.config.wait;
+        shared.jobs.close(self, deadline);
         self.seal_what_was_used(deadline);
         let still_used = shared.cache.close(deadline);
         if let Err(error) = self.forget_empty_outboxes() {
             tracing::warn!(%error, "outboxes are looked at again at the next start");
+        }
+        if let Some(logs) = shared.logs.get() {
+            logs.end(deadline);
         }
         let control = shared.services.plane.close().map_err(HubError::control);
         if still_used > 0 {
@@ -397,7 +474,19 @@ impl Hub {
         Ok(self.shared.services.plane.read(work)?)
     }
 
+    /// Changes the control database. What requests may do is asked anew afterwards.
     pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&streamhub_control::Connection) -> streamhub_control::SqlResult<T> + Send + 'static,
+    ) -> Result<T> {
+        let written = self.note_down(work);
+        // Also where it is not known whether it was written.
+        self.shared.rights.fetch_add(1, Ordering::AcqRel);
+        written
+    }
+
+    /// Writes down in the control database what nobody's rights depend on.
+    pub(crate) fn note_down<T: Send + 'static>(
         &self,
         work: impl FnMut(&streamhub_control::Connection) -> streamhub_control::SqlResult<T> + Send + 'static,
     ) -> Result<T> {
@@ -426,6 +515,10 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever did not close the hub finds everything as after a crash, which is whole.
         self.services.upkeep.stop();
+        self.jobs.abandon();
+        if let Some(logs) = self.logs.get() {
+            logs.abandon();
+        }
     }
 }
 

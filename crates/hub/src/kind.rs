@@ -79,7 +79,9 @@ impl HubError {
             | Self::NotItsOwn { .. }
             | Self::NotSealed { .. }
             | Self::Plane(PlaneError::Failed(_))
+            | Self::Cancelled
             | Self::Closed => Kind::Failed,
+            Self::Step { source, .. } => source.kind(),
             Self::Unfinished { .. } => Kind::Unknown,
             Self::UnknownApp { .. } | Self::UnknownUser { .. } | Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::DirectoryThere { .. } | Self::InTrash { .. } => Kind::Exists,
@@ -89,6 +91,7 @@ impl HubError {
             | Self::Invalid(_)
             | Self::AppConfig(_) => Kind::Invalid,
             Self::Busy { .. }
+            | Self::TooManyJobs { .. }
             | Self::OutOfService { .. }
             | Self::NotInService { .. }
             | Self::NoAppDir { .. } => Kind::Unavailable,

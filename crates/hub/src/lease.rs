@@ -1,5 +1,6 @@
 //! A lease on an app: what a media server holds while it works with one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use streamhub_appstore::{ReadTx, WriteTx};
@@ -9,6 +10,7 @@ use streamhub_engine::cache;
 use streamhub_engine::live::LiveError;
 use tokio::sync::oneshot;
 
+use crate::acting::Actor;
 use crate::error::{HubError, Result};
 use crate::opener::{AppOpener, OpenApp, Services};
 
@@ -39,11 +41,12 @@ use crate::opener::{AppOpener, OpenApp, Services};
 #[derive(Clone, Debug)]
 pub struct Lease {
     lease: cache::Lease<AppOpener>,
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 impl Lease {
-    pub(crate) fn new(lease: cache::Lease<AppOpener>) -> Self {
-        Self { lease }
+    pub(crate) fn new(lease: cache::Lease<AppOpener>, actor: Option<Arc<Actor>>) -> Self {
+        Self { lease, actor }
     }
 
     /// Whose database it is.

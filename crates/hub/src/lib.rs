@@ -22,9 +22,12 @@
 //! `docs/EMBEDDING.md` says what blocks, what to do about each error and how to stop;
 //! `examples/embed.rs` is a whole server to begin with.
 
+pub mod access;
+mod acting;
 mod adopt;
 mod alone;
 pub mod app_config;
+mod app_details;
 mod app_settings;
 mod around;
 mod blocking;
@@ -32,13 +35,17 @@ pub mod boot;
 pub mod config_check;
 pub mod doctor;
 mod error;
+pub mod footprint;
 pub mod hub;
+pub mod idempotency;
+pub mod jobs;
 mod kind;
 mod lease;
 pub mod legacy;
 mod life;
 mod live_streams;
 pub mod locate;
+pub mod logs;
 pub mod look;
 mod maintenance;
 mod opener;
@@ -46,13 +53,16 @@ mod outbox;
 mod people;
 mod pre_migrate;
 pub mod progress;
+mod publishing;
 mod recordings;
 mod recover;
 mod registry;
 pub mod report;
+mod retention;
 mod sealing;
 pub mod secrets;
 pub mod settings;
+mod sizes;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -60,15 +70,20 @@ mod turns;
 mod upkeep;
 pub mod yaml;
 
+pub use acting::Actor;
 pub use adopt::{Adopted, Adoption, Proof};
+pub use app_details::AppChange;
 pub use error::{HubError, Kind, Result};
-pub use hub::{Appearing, Hub, HubConfig, Keep, LiveStreams};
+pub use hub::{Appearing, Hub, HubConfig, Keep, LiveStreams, Owner};
 pub use lease::{CallerError, Lease};
 pub use legacy::LegacySource;
 pub use life::{Deletion, NewApp};
-pub use maintenance::{Extent, Health, Optimized, TableHealth};
+pub use logs::{LogSink, LogStats};
+pub use maintenance::{AppBackup, Checked, Checkpointed, Extent, Health, Optimized, Purged, TableHealth};
 pub use people::TenantChange;
 pub use registry::{Registry, TenantUsage};
+pub use retention::{Bounds, Pruned, Retention};
+pub use sizes::AppSize;
 
 /// Within a lease:
 ///
@@ -133,9 +148,10 @@ pub use streamhub_appstore::streams;
 /// ```
 #[doc(inline)]
 pub use streamhub_appstore::vods;
-pub use streamhub_appstore::{Change, Listed, Page, ReadTx, StoreError, WriteTx, stats};
+pub use streamhub_appstore::{Change, Listed, Page, ReadTx, StoreError, WriteTx, purge, stats};
 pub use streamhub_control::{
-    TenantId, allow_list, apps, email, members, nodes, password, quotas, setup, tenants, tokens, usage, users,
+    TenantId, allow_list, apps, audit, cursor, deeds, email, ip_rules, login_failures, members, nodes,
+    password, quotas, sessions, setup, tenants, tokens, totp, usage, users,
 };
 pub use streamhub_engine::cache::AppState;
 /// What all open apps may cost together:
@@ -237,7 +253,7 @@ pub use streamhub_engine::live::LiveError;
 pub use streamhub_engine::observe::Observer;
 pub use streamhub_engine::seal::Seal;
 pub use streamhub_engine::{
-    AppId, DataDir, Uuid, data_dir, database_url, filesystem::Volatile, new_uuid, time,
+    AppId, BadAppId, DataDir, Uuid, data_dir, database_url, filesystem::Volatile, new_uuid, time,
 };
 
 /// The examples of the README and of `docs/EMBEDDING.md`, compiled or run.

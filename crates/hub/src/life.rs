@@ -8,12 +8,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, AppState, Refused, TrashName};
-use streamhub_control::{TenantId, attention};
+use streamhub_control::deeds::{self, Outcome};
+use streamhub_control::{Connection, TenantId, attention};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::{AppId, Database, Uuid, durable};
 
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
@@ -154,7 +156,14 @@ impl Hub {
             if place.is_own_mount()? {
                 return Err(HubError::OwnMount { dir: place.dir().to_owned() });
             }
-            self.write(move |db| apps::mark_deleting(db, number))??;
+            let begun = self.beginning(&Deed::of(apps::DELETE).target(id));
+            self.write(move |db| {
+                let marked = apps::mark_deleting(db, number)?;
+                if marked.is_ok() {
+                    begun(db, number)?;
+                }
+                Ok(marked)
+            })??;
         }
         self.or_later(number, id, || self.finish_delete(&registered, &alone))
     }
@@ -178,7 +187,9 @@ impl Hub {
             )));
         }
         let (number, name) = (registered.id, TrashName::of(&registered, id));
-        self.write(move |db| {
+        let deed = Deed::of("app.forget").app(id).target(id);
+        let tenant = TenantId::from_registry(registered.tenant_id.clone());
+        self.change(deed.tenant(&tenant), move |db, _| {
             if let Err(refused) = apps::mark_deleting(db, number)? {
                 return Ok(Err(refused));
             }
@@ -186,7 +197,7 @@ impl Hub {
                 Ok(()) => apps::forget(db, number),
                 refused => Ok(refused),
             }
-        })??;
+        })?;
         self.shared.services.unsealed.forget(id);
         self.shared.services.begun.forget(number);
         drop(alone);
@@ -239,11 +250,18 @@ impl Hub {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
         let name = id.clone();
-        let app =
-            self.write(move |db| apps::begin_undelete(db, &name))?.map_err(|refused| match refused {
-                Refused::Unknown { app } => HubError::NotFound { noun: "deleted app", name: app },
-                refused => refused.into(),
-            })?;
+        let begun = self.beginning(&Deed::of(apps::UNDELETE).target(id));
+        let begin = move |db: &Connection| {
+            let app = apps::begin_undelete(db, &name)?;
+            if let Ok(app) = &app {
+                begun(db, app.id)?;
+            }
+            Ok(app)
+        };
+        let app = self.write(begin)?.map_err(|refused| match refused {
+            Refused::Unknown { app } => HubError::NotFound { noun: "deleted app", name: app },
+            refused => refused.into(),
+        })?;
         let number = app.id;
         let trashed = self.read(move |db| apps::trashed(db, number))?;
         let from = match &trashed {
@@ -284,10 +302,12 @@ impl Hub {
         }
         opener::judge_own(&self.data().app(from).db(), &registered)?;
         let (number, name) = (registered.id, to.clone());
+        let begun = self.beginning(&Deed::of(apps::RENAME).target(to));
         self.write(move |db| {
             if apps::by_name(db, name.as_str())?.is_some() {
                 return Ok(Err(Refused::NameTaken { name: name.to_string() }));
             }
+            begun(db, number)?;
             attention::add(db, number, RENAME, name.as_str()).map(|_| Ok(()))
         })??;
         if let Err(error) = self.finish_rename(&registered, from, to, to) {
@@ -329,6 +349,8 @@ impl Hub {
             if let Err(refused) = apps::rename(db, number, &to)? {
                 return Ok(Err(refused));
             }
+            let outcome = if to == marked { Outcome::Done } else { Outcome::Failed };
+            deeds::conclude(db, number, &[apps::RENAME], outcome)?;
             attention::remove(db, number, RENAME, marked.as_str()).map(|_| Ok(()))
         })??;
         Ok(())
@@ -367,9 +389,16 @@ impl Hub {
         Ok(staged)
     }
 
-    pub(crate) fn register(&self, new: &NewApp, uuid: &Uuid) -> Result<i64> {
+    fn register(&self, new: &NewApp, uuid: &Uuid) -> Result<i64> {
         let row = new.row(uuid);
-        Ok(self.write(move |db| apps::insert_creating(db, &row))??)
+        let begun = self.beginning(&Deed::of(apps::CREATE).target(&new.name));
+        Ok(self.write(move |db| {
+            let registered = apps::insert_creating(db, &row)?;
+            if let Ok(id) = &registered {
+                begun(db, *id)?;
+            }
+            Ok(registered)
+        })??)
     }
 
     /// What cannot be finished is tried again by upkeep, and at the next start; the caller is told so.

@@ -12,6 +12,7 @@ use streamhub_appstore::{ReadTx, WriteTx};
 use streamhub_control::attention;
 use streamhub_engine::live::Busy;
 
+use crate::acting::Deed;
 use crate::error::{HubError, Kind, Result};
 use crate::hub::LiveStreams;
 use crate::lease::Lease;
@@ -79,12 +80,13 @@ impl Lease {
         })??;
         let new = NewStream { app_id: app, ..new };
         let is_of_before = self.is_of_before(&stream);
-        let started: Result<Stream> = self.write(move |tx| {
+        let deed = Deed::of("stream.start").target(&stream);
+        let started: Result<Stream> = self.write(self.audited(deed, move |tx, _| {
             if is_of_before {
                 end_if_live(tx, &new.stream_id)?;
             }
             Ok(streams::start(tx, &new)?)
-        });
+        }));
         match &started {
             // Where the row may be there, its reservation stays until somebody has looked.
             Err(error) if error.kind() != Kind::Unknown => {
@@ -101,7 +103,8 @@ impl Lease {
     pub fn end_stream(&self, stream_id: &str) -> Result<bool> {
         let _turn = self.turn(stream_id)?;
         let stream = stream_id.to_owned();
-        let ended = self.write(move |tx| streams::end(tx, &stream).map_err(HubError::from))?;
+        let deed = Deed::of("stream.end").target(stream_id);
+        let ended = self.write(self.audited(deed, move |tx, _| Ok(streams::end(tx, &stream)?)))?;
         self.release(vec![stream_id.to_owned()]);
         Ok(ended)
     }

@@ -6,10 +6,12 @@ use streamhub_appstore::outbox::{Entry, Pending};
 use streamhub_appstore::vods;
 use streamhub_control::apps::App;
 use streamhub_control::audit;
+use streamhub_control::idempotency::{Asked, remember};
 use streamhub_engine::media::{Media, MediaRoot};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::idempotency;
 use crate::lease::Lease;
 
 /// What became of some work.
@@ -28,7 +30,7 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
     for work in pending {
         match work.entry {
             Entry::DeleteFile { path } => carried_out.note(&[work.seq], delete_file(hub, lease, &path)),
-            Entry::Audit { at, principal, address, action, target, outcome, detail } => {
+            Entry::Audit { at, principal, address, action, target, outcome, detail, asked } => {
                 let mut entry = audit::Entry::now(&principal, &action, &outcome);
                 entry.at = at;
                 entry.tenant_id = Some(app.tenant_id.clone());
@@ -36,14 +38,14 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
                 entry.address = address;
                 entry.target = target;
                 entry.detail_json = detail.map(|detail| detail.to_string());
-                entries.push((work.seq, entry));
+                entries.push((work.seq, entry, asked.and_then(idempotency::from_json)));
             }
             // A later program's; it stays in the outbox.
             Entry::Unknown { .. } => {}
         }
     }
     if !entries.is_empty() {
-        let places: Vec<_> = entries.iter().map(|(seq, _)| *seq).collect();
+        let places: Vec<_> = entries.iter().map(|(seq, ..)| *seq).collect();
         carried_out.note(&places, write_down(hub, app, entries));
     }
     carried_out
@@ -58,12 +60,15 @@ impl CarriedOut {
     }
 }
 
-fn write_down(hub: &Hub, app: &App, entries: Vec<(i64, audit::Entry)>) -> Result<()> {
+fn write_down(hub: &Hub, app: &App, entries: Vec<(i64, audit::Entry, Option<Asked>)>) -> Result<()> {
     let uuid =
         app.uuid().and_then(std::result::Result::ok).expect("an open app's was compared with its database's");
-    hub.write(move |db| {
-        for (seq, entry) in &entries {
-            audit::ship(db, &uuid, *seq, entry)?;
+    hub.note_down(move |db| {
+        for (seq, entry, asked) in &entries {
+            let shipped = audit::ship(db, &uuid, *seq, entry)?;
+            if let (Some(audit_id), Some(asked)) = (shipped, asked) {
+                remember(db, asked, audit_id)?;
+            }
         }
         Ok(())
     })

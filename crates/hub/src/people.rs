@@ -18,7 +18,7 @@ pub(crate) use users::found as found_user;
 use crate::error::{HubError, Result};
 
 /// A name for people that shows nothing is none.
-fn refuse_blank(what: &str, text: &str) -> Result<()> {
+pub(crate) fn refuse_blank(what: &str, text: &str) -> Result<()> {
     if text.trim().is_empty() {
         Err(HubError::Invalid(format!("the name of {what} is empty")))
     } else {

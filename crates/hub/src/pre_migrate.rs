@@ -80,15 +80,15 @@ impl Hub {
 
 /// What a copy's name says.
 #[derive(Debug, PartialEq, Eq)]
-struct Copied {
-    app: AppId,
+pub(crate) struct Copied {
+    pub(crate) app: AppId,
     /// The database and the version that it was migrated from.
-    database: Option<(Uuid, u32)>,
+    pub(crate) database: Option<(Uuid, u32)>,
 }
 
 impl Copied {
     /// None where it is no copy's name.
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         // Read from the end, since the name of an app may look like any other part.
         let rest = name.strip_suffix(".db")?;
         let (rest, _) = split(rest, time::file_stamp().len())?;

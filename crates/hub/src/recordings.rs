@@ -1,25 +1,36 @@
 //! Recordings that are added and removed: a row in the app, whose file follows it.
 
 use streamhub_appstore::WriteTx;
-use streamhub_appstore::vods::{self, NewVod};
+use streamhub_appstore::vods::{self, NewVod, VodPatch};
 
-use crate::error::{HubError, Result};
+use crate::acting::Deed;
+use crate::error::Result;
 use crate::lease::Lease;
 
 impl Lease {
     /// Adds a recording of this app, whatever number it names, and returns after the commit is durable.
     pub fn create_vod(&self, new: NewVod) -> Result<vods::Vod> {
-        self.write(creation(self.registered().id, new))
+        self.write(self.creation(new))
     }
 
     /// As [`create_vod`](Self::create_vod), for async callers.
     pub async fn create_vod_async(&self, new: NewVod) -> Result<vods::Vod> {
-        self.write_async(creation(self.registered().id, new)).await
+        self.write_async(self.creation(new)).await
+    }
+
+    /// Changes a recording.
+    pub fn update_vod(&self, vod: i64, patch: VodPatch) -> Result<vods::Vod> {
+        self.write(self.alteration(vod, patch))
+    }
+
+    /// As [`update_vod`](Self::update_vod), for async callers.
+    pub async fn update_vod_async(&self, vod: i64, patch: VodPatch) -> Result<vods::Vod> {
+        self.write_async(self.alteration(vod, patch)).await
     }
 
     /// Removes a recording's row; its file follows, after the commit.
     pub fn delete_vod(&self, vod: i64) -> Result<vods::Vod> {
-        self.write(deletion(vod))
+        self.write(self.deletion(vod))
     }
 
     /// As [`delete_vod`](Self::delete_vod), for async callers.
@@ -39,15 +50,27 @@ impl Lease {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn delete_vod_async(&self, vod: i64) -> Result<vods::Vod> {
-        self.write_async(deletion(vod)).await
+        self.write_async(self.deletion(vod)).await
     }
-}
 
-fn creation(app: i64, new: NewVod) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
-    let new = NewVod { app_id: app, ..new };
-    move |tx| vods::create(tx, &new).map_err(HubError::from)
-}
+    fn creation(&self, new: NewVod) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
+        let new = NewVod { app_id: self.registered().id, ..new };
+        self.audited(Deed::of("vod.create"), move |tx, deed| {
+            let made = vods::create(tx, &new)?;
+            deed.aim(made.id);
+            Ok(made)
+        })
+    }
 
-fn deletion(vod: i64) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + 'static {
-    move |tx| vods::delete(tx, vod).map_err(HubError::from)
+    fn alteration(
+        &self,
+        vod: i64,
+        patch: VodPatch,
+    ) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
+        self.audited(Deed::of("vod.update").target(vod), move |tx, _| Ok(vods::update(tx, vod, &patch)?))
+    }
+
+    fn deletion(&self, vod: i64) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
+        self.audited(Deed::of("vod.delete").target(vod), move |tx, _| Ok(vods::delete(tx, vod)?))
+    }
 }

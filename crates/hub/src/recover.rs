@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use streamhub_appstore::{Identity, outbox};
 use streamhub_control::apps::{self, App, AppState};
 use streamhub_control::attention;
+use streamhub_control::deeds::{self, Outcome};
 use streamhub_engine::{AppId, Database, durable};
 
 use crate::error::{HubError, Result};
@@ -40,6 +41,7 @@ impl Hub {
             self.resume_rename(number, &marked.reference)?;
         }
         let Some((app, id)) = self.by_number(number)? else { return Ok(()) };
+        self.settle_configuring(number, &self.data().app(&id))?;
         if !matches!(app.state, AppState::Creating | AppState::Deleting) {
             return Ok(());
         }
@@ -101,7 +103,10 @@ impl Hub {
         };
         let taken = from != to && (self.data().app(&to).exists()? || self.registered(to.as_str()).is_ok());
         if taken && self.data().app(&from).exists()? {
-            return self.write(move |db| attention::remove(db, number, RENAME, to.as_str()).map(drop));
+            return self.write(move |db| {
+                deeds::conclude(db, number, &[apps::RENAME], Outcome::Failed)?;
+                attention::remove(db, number, RENAME, to.as_str()).map(drop)
+            });
         }
         let renamed = self.finish_rename(&app, &from, &to, &to);
         drop(both);
@@ -156,7 +161,7 @@ impl Hub {
     }
 
     /// Does the work in an app's outbox; where it is empty then, the app needs no attention for it.
-    fn ship_from(&self, lease: &Lease) -> Result<()> {
+    pub(crate) fn ship_from(&self, lease: &Lease) -> Result<()> {
         const AT_ONCE: u32 = 100;
         let (app, mut after) = (lease.registered().clone(), 0);
         let mut failed = None;
@@ -180,7 +185,7 @@ impl Hub {
         if settled.is_empty() {
             return Ok(());
         }
-        self.write(move |db| {
+        self.note_down(move |db| {
             for (number, reference) in &settled {
                 attention::remove(db, *number, OUTBOX, reference)?;
             }

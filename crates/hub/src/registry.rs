@@ -3,7 +3,9 @@
 //! One way to read it for who has the data directory in possession and for who only looks at it from
 //! outside. Nothing is changed here.
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use streamhub_control::journal::CutOff;
 use streamhub_control::members::{self, Member};
 use streamhub_control::nodes::{self, Node};
 use streamhub_control::quotas::{self, Quotas};
@@ -11,7 +13,8 @@ use streamhub_control::tenants::{self, Tenant, UnknownTenant};
 use streamhub_control::tokens::{self, ApiToken};
 use streamhub_control::usage::{self, Exceeded, Month, Usage};
 use streamhub_control::users::{self, User};
-use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId};
+use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId, audit, logs};
+use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
@@ -44,7 +47,7 @@ enum Source<'a> {
 }
 
 /// What a tenant may have and what it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantUsage {
     /// The tenant.
@@ -118,6 +121,36 @@ impl<'a> Registry<'a> {
     /// A tenant's tokens, by number, without their hashes.
     pub fn tokens_of(&self, tenant: &TenantId) -> Result<Vec<ApiToken>> {
         self.of_tenant(tenant, |db, _| tokens::of_tenant(db, tenant))
+    }
+
+    /// What the audit tells, the newest entry first.
+    pub fn audit(&self, filter: &audit::Filter<'_>) -> Result<audit::Listed> {
+        self.read(|db| audit::list(db, filter))
+    }
+
+    /// How much the audit tells of before this time.
+    pub fn audit_before(&self, before: &Moment) -> Result<u64> {
+        self.read(|db| audit::JOURNAL.count(db, &CutOff::Before(before.clone())))
+    }
+
+    /// What the log tells, the newest entry first.
+    pub fn logs(&self, filter: &logs::Filter<'_>) -> Result<logs::Listed> {
+        self.read(|db| logs::list(db, filter))
+    }
+
+    /// How much the log tells of before this time.
+    pub fn logs_before(&self, before: &Moment) -> Result<u64> {
+        self.read(|db| logs::JOURNAL.count(db, &CutOff::Before(before.clone())))
+    }
+
+    /// What the audit tells of these tenants, the newest entry first.
+    pub fn audit_of(&self, tenants: &[TenantId], filter: &audit::Filter<'_>) -> Result<audit::Listed> {
+        self.read(|db| audit::list_of(db, tenants, filter))
+    }
+
+    /// Whether any node of a cluster could show a token that is good.
+    pub fn has_node_token(&self) -> Result<bool> {
+        self.read(tokens::any_of_node)
     }
 
     /// All nodes, by name.

@@ -4,21 +4,25 @@
 //! is one entry of the table in this file. Apps have a configuration of their own, which is read in
 //! [`app_config`](crate::app_config).
 
-use std::borrow::Cow;
 use std::env;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
-use streamhub_engine::database_url::{self, ControlPlace};
+use streamhub_control::allow_list::AllowList;
+use streamhub_engine::database_url::ControlPlace;
 
+pub use self::values::Origin;
+use self::values::{Refusal, SettingValue, as_text};
 use crate::hub::LiveStreams;
-use crate::secrets::{MASK, mask_url};
 use crate::yaml::{self, YamlError};
+
+mod values;
 
 /// Makes [`Settings`], [`Overrides`], `KEYS`, [`Settings::load`] and [`Settings::entries`] of one table.
 macro_rules! settings {
@@ -38,6 +42,11 @@ macro_rules! settings {
         const KEYS: &[&str] = &[$(stringify!($key)),+];
 
         impl Settings {
+            /// What is in effect where nobody set anything.
+            pub fn defaults() -> Self {
+                Self { $($key: Setting { value: $default, source: Source::Default },)+ }
+            }
+
             /// Finds each setting's value, or everything that is wrong with them.
             ///
             /// `env` answers for the environment; [`process_env`] is the real one.
@@ -79,6 +88,22 @@ settings! {
     log_format: LogFormat = LogFormat::Text, "--log-format", "STREAMHUB_LOG_FORMAT";
     /// How many seconds a stopping server waits for the work under way. Default: 10.
     shutdown_grace_seconds: u32 = 10, "--shutdown-grace-seconds", "STREAMHUB_SHUTDOWN_GRACE_SECONDS";
+    /// The proxies, by address or network, whose `X-Forwarded-For` is believed. Default: none.
+    trusted_proxies: AllowList = AllowList::NOBODY, "--trusted-proxies", "STREAMHUB_TRUSTED_PROXIES";
+    /// How many connections are served at once. Default: 1024.
+    max_connections: NonZeroU32 = at_least_one(1024), "--max-connections", "STREAMHUB_MAX_CONNECTIONS";
+    /// How many requests are worked on at once; what is above that is refused for a moment. Default: 256.
+    max_requests: NonZeroU32 = at_least_one(256), "--max-requests", "STREAMHUB_MAX_REQUESTS";
+    /// How many seconds a request may take. Default: 60.
+    request_timeout_seconds: NonZeroU32 = at_least_one(60), "--request-timeout-seconds", "STREAMHUB_REQUEST_TIMEOUT_SECONDS";
+    /// How many seconds a client may take to send a request's head. Default: 10.
+    header_timeout_seconds: NonZeroU32 = at_least_one(10), "--header-timeout-seconds", "STREAMHUB_HEADER_TIMEOUT_SECONDS";
+    /// How many seconds a connection may be open without a request, or without reading its answer. Default: 75.
+    idle_timeout_seconds: NonZeroU32 = at_least_one(75), "--idle-timeout-seconds", "STREAMHUB_IDLE_TIMEOUT_SECONDS";
+    /// The origins whose web pages may ask this server from a browser. Default: none.
+    cors_origins: Vec<Origin> = Vec::new(), "--cors-origins", "STREAMHUB_CORS_ORIGINS";
+    /// Whether clients on this machine get the metrics without a token. Default: no.
+    metrics_loopback: bool = false, "--metrics-loopback", "STREAMHUB_METRICS_LOOPBACK";
     /// What becomes of streams that were live when the server ended. Default: they are ended.
     live_streams: LiveStreams = LiveStreams::End, "--live-streams", "STREAMHUB_LIVE_STREAMS";
     /// Where the control database is. Default: in the data directory.
@@ -223,6 +248,10 @@ impl FromStr for LogFormat {
     }
 }
 
+const fn at_least_one(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).expect("a default is at least one")
+}
+
 /// A variable of this process's environment. What is not UTF-8 in it becomes U+FFFD.
 pub fn process_env(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -257,7 +286,7 @@ impl Names {
             None | Some(Yaml::Null) => Ok(Setting { value: default(), source: Source::Default }),
             Some(value) => {
                 let source = Source::File(file.path.clone());
-                match as_text(value) {
+                match T::text(value) {
                     Ok(text) => self.parse(&text, source),
                     Err(found) => Err(self.bad::<T>(found, source, Refusal::new("expected a single value"))),
                 }
@@ -277,118 +306,6 @@ impl Names {
         let way_out =
             refusal.way_out.unwrap_or_else(|| format!("correct {} there, or leave it out", self.key));
         SettingsError::BadValue { key: self.key, value, origin, reason: refusal.reason, way_out }
-    }
-}
-
-/// Why a text is not a value of its type.
-struct Refusal {
-    reason: String,
-    way_out: Option<String>,
-}
-
-impl Refusal {
-    fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), way_out: None }
-    }
-}
-
-/// A type that a setting can have.
-trait SettingValue: Sized {
-    fn parse(text: &str) -> Result<Self, Refusal>;
-
-    fn show(&self) -> Json;
-
-    /// A text that was refused, as a message may show it.
-    fn mask(text: &str) -> Cow<'_, str> {
-        mask_url(text)
-    }
-}
-
-impl SettingValue for SocketAddr {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        text.parse().map_err(|_| {
-            Refusal::new("expected an IP address and a port, such as 127.0.0.1:3020 or [::1]:3020")
-        })
-    }
-
-    fn show(&self) -> Json {
-        self.to_string().into()
-    }
-}
-
-impl SettingValue for bool {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(Refusal::new("expected true or false (also 1 or 0, yes or no, on or off)")),
-        }
-    }
-
-    fn show(&self) -> Json {
-        (*self).into()
-    }
-}
-
-impl SettingValue for u32 {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        text.parse().map_err(|_| Refusal::new(format!("expected a whole number from 0 to {}", Self::MAX)))
-    }
-
-    fn show(&self) -> Json {
-        (*self).into()
-    }
-}
-
-impl SettingValue for LogFormat {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        text.parse().map_err(|reason: &str| Refusal::new(reason))
-    }
-
-    fn show(&self) -> Json {
-        match self {
-            Self::Text => "text".into(),
-            Self::Json => "json".into(),
-        }
-    }
-}
-
-impl SettingValue for LiveStreams {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        match text {
-            "end" => Ok(Self::End),
-            "keep" => Ok(Self::Keep),
-            _ => Err(Refusal::new("expected end or keep")),
-        }
-    }
-
-    fn show(&self) -> Json {
-        match self {
-            Self::End => "end".into(),
-            Self::Keep => "keep".into(),
-        }
-    }
-}
-
-impl SettingValue for ControlDatabase {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        database_url::parse(text).map(Self::At).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.strip_prefix("DATABASE_URL: ").unwrap_or(&reason).to_owned();
-            Refusal { reason, way_out: error.way_out() }
-        })
-    }
-
-    fn show(&self) -> Json {
-        match self {
-            Self::InDataDir => Json::Null,
-            Self::At(place) => place.to_string().into(),
-        }
-    }
-
-    /// A refused URL may be a database server's, and a password can stand in several places of it.
-    fn mask(_: &str) -> Cow<'_, str> {
-        MASK.into()
     }
 }
 
@@ -429,18 +346,6 @@ impl FileValues {
         });
         let wrong = unknown.collect();
         (Self { path, values }, wrong)
-    }
-}
-
-/// A single value as its text, so that the file's values are parsed like those of the environment.
-fn as_text(value: &Yaml) -> Result<Cow<'_, str>, &'static str> {
-    match value {
-        Yaml::String(text) => Ok(text.into()),
-        Yaml::Bool(value) => Ok(value.to_string().into()),
-        Yaml::Number(value) => Ok(value.to_string().into()),
-        Yaml::Null => Ok("null".into()),
-        Yaml::Sequence(_) => Err("a list"),
-        Yaml::Mapping(_) | Yaml::Tagged(_) => Err("a mapping"),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::vods::NewVod;
 use crate::*;
 
 mod app_settings;
+mod idempotency;
+mod jobs;
+mod maintenance;
 mod pre_migrate;
 mod stopping;
 mod streams_together;

@@ -14,6 +14,17 @@ use crate::hub::{Hub, Shared};
 /// How often what was kept long enough is looked for.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
+/// What is done, and how.
+type Task = (&'static str, fn(&Hub) -> Result<()>);
+
+/// How what was kept long enough goes, each whatever becomes of the others.
+const PRUNINGS: &[Task] = &[
+    ("empty the trash", Hub::prune),
+    ("forget old jobs", Hub::prune_jobs),
+    ("forget old requests", Hub::prune_requests),
+    ("keep to the retention", Hub::retain),
+];
+
 /// The thread and what it has to do.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
@@ -121,7 +132,7 @@ impl Desk {
 
     fn work(&self, hub: &Weak<Shared>, every: Duration) {
         let Some(shared) = hub.upgrade() else { return };
-        let first = Hub { shared };
+        let first = Hub { shared, actor: None };
         // What could not be done; it is tried again at each sweep, and each new errand at once.
         let mut failed = Errands::new();
         for app in note("attend to apps", first.attend()).unwrap_or_default() {
@@ -133,7 +144,7 @@ impl Desk {
         let mut pruned: Option<Instant> = None;
         while let Some(errands) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
-            let hub = Hub { shared };
+            let hub = Hub { shared, actor: None };
             for (app, errand) in errands {
                 if hub.shared.services.upkeep.is_stopping() {
                     return;
@@ -145,6 +156,7 @@ impl Desk {
             if swept.elapsed() >= every {
                 hub.shared.cache.sweep();
                 note("forget empty outboxes", hub.forget_empty_outboxes());
+                note("write down when credentials were used", hub.note_used_credentials());
                 swept = Instant::now();
                 let mut tasks = self.tasks();
                 for (app, errand) in std::mem::take(&mut failed) {
@@ -152,7 +164,9 @@ impl Desk {
                 }
             }
             if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
-                note("prune", hub.prune());
+                for (what, prune) in PRUNINGS {
+                    note(what, prune(&hub));
+                }
                 pruned = Some(Instant::now());
             }
         }

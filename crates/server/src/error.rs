@@ -3,81 +3,320 @@
 //! Every error has the same shape. Two like errors differ in `requestId` only, and a 5xx shows
 //! nothing of the inside: the reason goes to the log, with the same id.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use streamhub::HubError;
+use streamhub::quotas::{Limit, Metric, QuotaExceeded};
+use streamhub::{HubError, Kind};
+
+use crate::request;
 
 /// A refused or failed request.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// There is nothing at this path.
+    /// Something in the request is not acceptable: a stable code, and what would be.
+    Invalid { code: &'static str, message: String },
+    /// No credential, or none that is acceptable here.
+    Unauthorized,
+    /// A login that was refused.
+    LoginRefused,
+    /// The password is right, and the account wants a second factor too.
+    SecondFactor,
+    /// It may be read, and not done.
+    Forbidden,
+    /// The client's address is blocked.
+    Blocked,
+    /// There is nothing at this path, or it is not the caller's to see.
     NotFound,
     /// There is something, and not for this method.
     MethodNotAllowed,
+    /// The request was not sent in time.
+    TooSlow,
+    /// What is there already stands in the way.
+    Conflict { code: &'static str, message: String },
+    /// It is done, and its answer was lost and shows a secret that is nowhere else.
+    AnswerLost,
+    /// A request with this key is being carried out, or was another one.
+    Repeated { code: &'static str },
+    /// The body is larger than is taken.
+    BodyTooLarge,
+    /// The path and query are longer than is taken.
+    UriTooLong,
+    /// The header fields are larger than is taken.
+    HeadersTooLarge,
+    /// The body is no JSON by what its header says.
+    MediaType,
+    /// A tenant has as much of something as it may have.
+    Quota(QuotaExceeded),
+    /// Too many attempts: to be tried again after so many seconds.
+    TooMany { retry_after: u64 },
+    /// As many requests or connections as there may be are under way.
+    Overloaded,
+    /// The answer was not there in time.
+    TimedOut,
     /// The databases are still being opened.
     Booting,
     /// The server is about to end.
     Stopping,
+    /// The function is not configured.
+    NotConfigured,
     /// The hub could not do it.
     Hub(HubError),
     /// A panic, or a task that was cancelled.
     Broken(String),
 }
 
-#[derive(Serialize)]
+/// What every error is answered with.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+#[schemars(rename = "Error")]
+pub(crate) struct ErrorBody {
+    /// The status.
     status_code: u16,
-    error: &'static str,
-    message: &'static str,
-    code: &'static str,
+    /// The status in words; `quota_exceeded` where a quota is used up.
+    error: String,
+    /// What is wrong, for people.
+    message: String,
+    /// What is wrong, for programs: never changes.
+    code: String,
+    /// What the server's log calls this request.
     request_id: String,
+    /// The quota that is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<Metric>,
+    /// How much the tenant may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
+    /// How much it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u64>,
 }
 
+/// A status, a code that never changes, and what a person is told.
+type Parts<'a> = (StatusCode, &'static str, Cow<'a, str>);
+
+const NOTHING_THERE: &str = "there is nothing here, or it is not yours to see";
+
 impl ApiError {
-    /// Status, stable code and message.
-    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
-            }
-            Self::Booting => {
-                (StatusCode::SERVICE_UNAVAILABLE, "booting", "the databases are being opened; try again soon")
-            }
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is stopping"),
-            Self::Hub(HubError::Closed) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is stopping")
-            }
-            Self::Hub(_) | Self::Broken(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
-            }
+    pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { code, message: message.into() }
+    }
+
+    /// A body that could not be read to its end.
+    pub(crate) fn unread(status: StatusCode) -> Self {
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::BodyTooLarge
+        } else {
+            Self::invalid("invalid_body", "the body ended before it was whole")
         }
+    }
+
+    /// The status and the stable code.
+    pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
+        let (status, code, _) = self.parts();
+        (status, code)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let fixed = |status, code, message: &'static str| (status, code, Cow::from(message));
+        match self {
+            Self::Invalid { code, message } => (StatusCode::BAD_REQUEST, code, message.into()),
+            Self::Unauthorized => fixed(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "an acceptable credential is needed: Authorization: Bearer, with a token or a session's token",
+            ),
+            Self::LoginRefused => fixed(
+                StatusCode::UNAUTHORIZED,
+                "login_refused",
+                "the address and the password do not fit together",
+            ),
+            Self::SecondFactor => fixed(
+                StatusCode::UNAUTHORIZED,
+                "totp_required",
+                "a valid code of the second factor is needed",
+            ),
+            Self::Forbidden => fixed(StatusCode::FORBIDDEN, "forbidden", "this is not permitted to you"),
+            Self::Blocked => {
+                fixed(StatusCode::FORBIDDEN, "address_blocked", "nothing is served to this address")
+            }
+            Self::NotFound => fixed(StatusCode::NOT_FOUND, "not_found", NOTHING_THERE),
+            Self::MethodNotAllowed => fixed(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take this method",
+            ),
+            Self::TooSlow => {
+                fixed(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request was not whole in time")
+            }
+            Self::Conflict { code, message } => (StatusCode::CONFLICT, code, message.into()),
+            Self::AnswerLost => fixed(
+                StatusCode::CONFLICT,
+                "answer_lost",
+                "it is done, and its answer was lost; read what is there, and remove it if its secret is needed",
+            ),
+            Self::Repeated { code } => fixed(
+                StatusCode::CONFLICT,
+                code,
+                "a request with this Idempotency-Key is under way, or asked for something else",
+            ),
+            Self::BodyTooLarge => fixed(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is larger than is taken here",
+            ),
+            Self::UriTooLong => {
+                fixed(StatusCode::URI_TOO_LONG, "uri_too_long", "the path and query are too long")
+            }
+            Self::HeadersTooLarge => fixed(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                "the header fields are too large",
+            ),
+            Self::MediaType => fixed(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "a body is JSON, and says so: Content-Type: application/json",
+            ),
+            Self::Quota(_) => {
+                fixed(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", "the tenant's quota is used up")
+            }
+            Self::TooMany { .. } => fixed(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "too many attempts; try again later",
+            ),
+            Self::Overloaded => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "as much as can be done is under way; try again soon",
+            ),
+            Self::TimedOut => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timed_out",
+                "it took too long; whether it is done is not known",
+            ),
+            Self::Booting => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "booting",
+                "the databases are being opened; try again soon",
+            ),
+            Self::Stopping => fixed(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is stopping"),
+            Self::NotConfigured => {
+                fixed(StatusCode::SERVICE_UNAVAILABLE, "not_configured", "this is not configured here")
+            }
+            Self::Hub(error) => of_hub(error),
+            Self::Broken(_) => internal(),
+        }
+    }
+
+    /// The reason of a 5xx, which is for the log.
+    fn log(&self, request_id: &str) {
+        match self {
+            Self::Hub(error) => {
+                tracing::error!(request.id = request_id, %error, way_out = error.way_out(), "request failed");
+            }
+            Self::Broken(reason) => tracing::error!(request.id = request_id, reason, "request failed"),
+            _ => {}
+        }
+    }
+}
+
+fn of_hub(error: &HubError) -> Parts<'_> {
+    let unavailable = |code, message: &'static str| (StatusCode::SERVICE_UNAVAILABLE, code, message.into());
+    match error.kind() {
+        Kind::NotFound => (StatusCode::NOT_FOUND, "not_found", NOTHING_THERE.into()),
+        Kind::Exists => match error {
+            HubError::DirectoryThere { .. } => {
+                (StatusCode::CONFLICT, "exists", "a directory of this name is there already".into())
+            }
+            error => (StatusCode::CONFLICT, "exists", error.to_string().into()),
+        },
+        Kind::Invalid => match error {
+            HubError::LastSuperadmin { .. } => (
+                StatusCode::CONFLICT,
+                "last_superadmin",
+                "nobody else could administrate the installation".into(),
+            ),
+            error => (StatusCode::BAD_REQUEST, "invalid", error.to_string().into()),
+        },
+        Kind::Unknown => unavailable(
+            "commit_unknown",
+            "it may be done or not; read what is there, or repeat it with the same Idempotency-Key",
+        ),
+        Kind::Unavailable => match error {
+            HubError::Busy { .. } => unavailable("busy", "it could not be done in time; try again soon"),
+            _ => unavailable("out_of_service", "the app is out of service for the time being"),
+        },
+        _ => match error {
+            HubError::Closed => unavailable("stopping", "the server is stopping"),
+            HubError::NoSpace { .. } => {
+                (StatusCode::INSUFFICIENT_STORAGE, "no_space", "there is not enough space on the disk".into())
+            }
+            _ => internal(),
+        },
+    }
+}
+
+fn internal() -> Parts<'static> {
+    (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why".into())
+}
+
+/// The tenant's quota, wherever it was found to be used up.
+fn quota(error: &HubError) -> Option<QuotaExceeded> {
+    match error {
+        HubError::Quota(exceeded) | HubError::Refused(streamhub::apps::Refused::QuotaExceeded(exceeded)) => {
+            Some(*exceeded)
+        }
+        _ => None,
     }
 }
 
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
-        Self::Hub(error)
+        match quota(&error) {
+            Some(exceeded) => Self::Quota(exceeded),
+            None => Self::Hub(error),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
-        let request_id = streamhub::new_uuid();
-        match &self {
-            Self::Hub(error) => tracing::error!(request.id = request_id, %error, "request failed"),
-            Self::Broken(reason) => tracing::error!(request.id = request_id, reason, "request failed"),
+        let id = request::id();
+        if status.is_server_error() {
+            self.log(id.as_str());
+        }
+        let mut body = ErrorBody {
+            status_code: status.as_u16(),
+            error: status.canonical_reason().unwrap_or_default().to_owned(),
+            message: message.into_owned(),
+            code: code.to_owned(),
+            request_id: id.as_str().to_owned(),
+            metric: None,
+            limit: None,
+            used: None,
+        };
+        let mut retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        match self {
+            Self::Quota(QuotaExceeded { metric, limit, used }) => {
+                code.clone_into(&mut body.error);
+                (body.metric, body.limit, body.used) = (Some(metric), Some(limit), Some(used));
+            }
+            Self::TooMany { retry_after: seconds } => retry_after = Some(seconds),
             _ => {}
         }
-        let error = status.canonical_reason().unwrap_or_default();
-        let body = Body { status_code: status.as_u16(), error, message, code, request_id };
         let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

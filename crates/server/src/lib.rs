@@ -6,12 +6,30 @@
 //!
 //! No SQL and no file is touched here; that is the hub's.
 
+mod access_log;
+mod address;
+mod answer;
+mod api;
+mod ask;
+mod body;
+mod config;
+mod connection;
+mod docs;
 mod error;
-mod health;
+mod idempotency;
+mod layers;
+mod metrics;
+mod openapi;
+mod policy;
+mod request;
+mod route;
 mod router;
 mod run;
 mod service;
 
-pub use router::router;
+pub use access_log::ACCESS_LOG;
+pub use config::ServerConfig;
+pub use policy::Policy;
+pub use router::{policies, router};
 pub use run::serve;
 pub use service::Service;

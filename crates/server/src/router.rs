@@ -1,25 +1,55 @@
 //! Which path is answered by which handler.
 
-use axum::Router;
-use axum::routing::get;
+use std::sync::LazyLock;
 
+use axum::Router;
+
+use crate::api;
 use crate::error::ApiError;
-use crate::health;
+use crate::layers::layers;
+use crate::openapi;
+use crate::policy::Policy;
+use crate::route::Route;
 use crate::service::Service;
 
-/// All routes, at the root and under `/api/v1`.
+/// Where the API is, below wherever the router is mounted.
+const BASE: &str = "/api/v1";
+
+/// The document of `/openapi.json`.
+pub(crate) static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| openapi::document(&all(), BASE));
+
+/// All routes: those that load balancers and people ask for at the root too, and those below `/api/v1`.
 pub fn router(service: Service) -> Router {
-    Router::new()
-        .merge(probes())
-        .nest("/api/v1", probes())
+    let router = Router::new()
+        .merge(mounted(at_root()))
+        .nest(BASE, mounted(all()))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .with_state(service)
+        .with_state(service.clone());
+    layers(router, &service)
 }
 
-/// What load balancers and people ask for without credentials.
-fn probes() -> Router<Service> {
-    Router::new().route("/health", get(health::health)).route("/ready", get(health::ready))
+/// What can be asked below `/api/v1`: method, path, name and policy of each route.
+pub fn policies() -> Vec<(String, &'static str, &'static str, Policy)> {
+    let listed = |route: Route| (route.method.to_string(), route.path, route.name, route.policy);
+    all().into_iter().map(listed).collect()
+}
+
+/// What is asked for at the root too, where load balancers and Prometheus look for it.
+fn at_root() -> Vec<Route> {
+    let mut all = api::server::probes();
+    all.extend(api::system::metrics_routes());
+    all
+}
+
+fn all() -> Vec<Route> {
+    let mut all = at_root();
+    all.extend(api::routes());
+    all
+}
+
+fn mounted(routes: Vec<Route>) -> Router<Service> {
+    routes.into_iter().fold(Router::new(), |router, route| route.add_to(router))
 }
 
 #[cfg(test)]

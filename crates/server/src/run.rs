@@ -1,42 +1,128 @@
-//! The server as a running thing: it listens, answers, and ends in good order.
+//! The server as a running thing: it listens, takes connections, and ends in good order.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use axum::Router;
+use streamhub::Cost;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time;
 
+use crate::connection;
 use crate::router::router;
 use crate::service::Service;
 
+/// How many connections beyond the most that are served are told so at the same time. While these are taken
+/// too, nobody is taken from the listener.
+const REFUSED_AT_ONCE: usize = 64;
+
+/// How long nobody is taken from the listener after that failed, as it does where the process has no descriptor
+/// left: connections that end give some back meanwhile.
+const RESPITE: Duration = Duration::from_millis(200);
+
 /// Serves until `stop` is done, then waits for the requests under way, but no longer than `grace`.
 ///
-/// Closing the hub is left to its owner.
+/// Closing the hub is left to its owner. An error means that the listener cannot listen.
 pub async fn serve(
     listener: TcpListener,
     service: Service,
     stop: impl Future<Output = ()> + Send + 'static,
     grace: Duration,
 ) -> io::Result<()> {
-    let (stopping, stopped) = oneshot::channel();
-    let app = router(service.clone());
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
-        stop.await;
-        service.stop();
-        // Nobody listens any more where serving failed before.
-        let _ = stopping.send(());
-    });
-    tokio::select! {
-        served = serving.into_future() => served,
-        () = async {
-            match stopped.await {
-                Ok(()) => tokio::time::sleep(grace).await,
-                // The sender is gone with the serving future, whose own answer comes first.
-                Err(_) => std::future::pending().await,
+    serve_routes(listener, router(service.clone()), service, stop, grace).await
+}
+
+/// The same, whatever the routes.
+pub(crate) async fn serve_routes(
+    listener: TcpListener,
+    routes: Router,
+    service: Service,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) -> io::Result<()> {
+    let mut connections = JoinSet::new();
+    let served = tokio::select! {
+        biased;
+        () = stop => Ok(()),
+        error = take(&listener, &routes, &service, &mut connections) => Err(error),
+    };
+    drop(listener);
+    service.stop();
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if time::timeout(grace, ended).await.is_err() {
+        tracing::warn!(
+            grace_seconds = grace.as_secs(),
+            "requests were still under way when the server stopped"
+        );
+        connections.shutdown().await;
+    }
+    served
+}
+
+/// Takes connections from the listener for as long as it gives any.
+async fn take(
+    listener: &TcpListener,
+    routes: &Router,
+    service: &Service,
+    connections: &mut JoinSet<()>,
+) -> io::Error {
+    let served = Arc::new(Semaphore::new(most(service.config().max_connections)));
+    let refused = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
+    loop {
+        let (stream, peer) = match accept(listener).await {
+            Ok(accepted) => accepted,
+            Err(error) => return error,
+        };
+        // A small answer is not to wait until the client acknowledged the one before.
+        let _ = stream.set_nodelay(true);
+        tokio::select! {
+            biased;
+            permit = Arc::clone(&served).acquire_owned() => {
+                let serving = connection::serve(stream, peer, routes.clone(), service.clone());
+                connections.spawn(async move {
+                    let _permit = permit;
+                    serving.await;
+                });
             }
-        } => {
-            tracing::warn!(grace_seconds = grace.as_secs(), "requests were still under way when the server stopped");
-            Ok(())
+            permit = Arc::clone(&refused).acquire_owned() => {
+                service.metrics().refused();
+                connections.spawn(async move {
+                    let _permit = permit;
+                    connection::refuse(stream).await;
+                });
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// How many connections there may be of those that are wanted. Clients are not to take the descriptors that the
+/// databases need, which may have half of the process's; a quarter of the other half is for everything else.
+fn most(wanted: usize) -> usize {
+    let affordable = Cost::of_process().descriptors / 4 * 3;
+    if wanted > affordable {
+        tracing::warn!(wanted, affordable, "too few descriptors for as many connections");
+    }
+    wanted.min(affordable)
+}
+
+/// The next connection. What goes wrong with one is none of the others' business.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return Ok(accepted),
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused => {}
+                ErrorKind::InvalidInput => return Err(error),
+                _ => {
+                    tracing::error!(%error, "no connection can be taken for a moment");
+                    time::sleep(RESPITE).await;
+                }
+            },
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use streamhub::Hub;
+use streamhub::{Hub, Observer};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use crate::config::ServerConfig;
+use crate::error::ApiError;
+use crate::metrics::Metrics;
 
 /// The server's state. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -14,7 +19,11 @@ pub struct Service {
 #[derive(Debug)]
 struct Shared {
     stage: RwLock<Stage>,
+    stopping: watch::Sender<bool>,
     since: Instant,
+    config: ServerConfig,
+    requests: Semaphore,
+    metrics: Metrics,
 }
 
 /// Where the server is in its life.
@@ -29,9 +38,27 @@ pub(crate) enum Stage {
 }
 
 impl Service {
-    /// A server whose hub is still being opened.
+    /// A server whose hub is still being opened, with the default configuration.
     pub fn booting() -> Self {
-        Self { shared: Arc::new(Shared { stage: RwLock::new(Stage::Booting), since: Instant::now() }) }
+        Self::configured(ServerConfig::default())
+    }
+
+    /// A server whose hub is still being opened.
+    pub fn configured(config: ServerConfig) -> Self {
+        let shared = Shared {
+            stage: RwLock::new(Stage::Booting),
+            stopping: watch::Sender::new(false),
+            since: Instant::now(),
+            requests: Semaphore::new(config.max_requests),
+            metrics: Metrics::new(),
+            config,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Who counts for `/metrics` what the hub does; for [`HubConfig::observer`](streamhub::HubConfig::observer).
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        self.shared.metrics.observer()
     }
 
     /// Begins to serve from an open hub, unless the server is stopping already.
@@ -47,8 +74,25 @@ impl Service {
         let mut stage = self.shared.stage.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *stage, Stage::Stopping);
         drop(stage);
+        self.shared.stopping.send_replace(true);
         // The last handle of a hub closes databases, which is not done under a lock.
         drop(before);
+    }
+
+    /// Is done once the server stops. Answers that go on for long end then.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.shared.stopping.subscribe();
+        // The sender lives as long as this service.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// The hub, once it is open.
+    pub(crate) fn hub(&self) -> Result<Hub, ApiError> {
+        match self.stage() {
+            Stage::Booting => Err(ApiError::Booting),
+            Stage::Ready(hub) => Ok(hub),
+            Stage::Stopping => Err(ApiError::Stopping),
+        }
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -57,5 +101,18 @@ impl Service {
 
     pub(crate) fn uptime_seconds(&self) -> u64 {
         self.shared.since.elapsed().as_secs()
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.shared.config
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// A place among the requests that are worked on; none where all are taken.
+    pub(crate) fn room(&self) -> Option<SemaphorePermit<'_>> {
+        self.shared.requests.try_acquire().ok()
     }
 }

@@ -10,7 +10,7 @@ use streamhub::HubError;
 use streamhub::legacy::Site;
 use streamhub_control::db::identify;
 use streamhub_control::schema::SCHEMA;
-use streamhub_control::{apps, tenants};
+use streamhub_control::{apps, sessions, tenants};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::judge;
 use streamhub_engine::migrate::From;
@@ -78,6 +78,8 @@ pub(crate) fn migrate(db: &mut Database, backup: &str) -> streamhub_engine::Resu
         tenants::ensure_platform(tx).of(&path)?;
         identify(tx).of(&path)?;
         apps::mark_all_pending(tx).of(&path)?;
+        // Their cookies are no credentials here, and a list must not show them as open.
+        sessions::revoke_older(tx).of(&path)?;
         Ok(())
     })
 }

@@ -382,7 +382,7 @@ impl Work<'_, '_> {
         let mut db = if self.run.mode == Mode::DryRun {
             Database::scratch(Some(&inspected))?
         } else {
-            self.copy_first(&inspected, &self.run.site.data.backups().join("pre-recover"))?;
+            self.copy_first(&inspected, &self.run.site.data.pre_recover())?;
             drop(inspected);
             durable::make_private(&path)?;
             Database::write(&path)?

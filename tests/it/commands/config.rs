@@ -45,6 +45,37 @@ fn values_and_where_they_came_from() {
 }
 
 #[test]
+fn what_the_server_takes_is_shown_and_checked() {
+    let place = Place::ours();
+    let yaml = "trusted_proxies: [10.0.0.0/8, '::1']\ncors_origins:\n- https://console.example.org\n";
+    fs::write(place.path("streamhub.yaml"), yaml).expect("settings");
+    let streamhub =
+        place.streamhub().env("STREAMHUB_CORS_ORIGINS", "https://a.example, https://b.example:8443");
+    let shown = streamhub.run(["config", "show", "--json"]).expect(0).json();
+    assert_eq!(entry(&shown, "trusted_proxies")["value"], serde_json::json!(["10.0.0.0/8", "::1/128"]));
+    let origins = serde_json::json!(["https://a.example", "https://b.example:8443"]);
+    assert_eq!(entry(&shown, "cors_origins")["value"], origins);
+    for (key, value) in [
+        ("max_connections", 1024),
+        ("max_requests", 256),
+        ("request_timeout_seconds", 60),
+        ("header_timeout_seconds", 10),
+        ("idle_timeout_seconds", 75),
+    ] {
+        assert_eq!(entry(&shown, key)["value"], value);
+    }
+    assert_eq!(entry(&shown, "metrics_loopback")["value"], false);
+    let yaml = "trusted_proxies: [10.0.0.0/99]\ncors_origins: [example.org]\nmax_requests: 0\n";
+    fs::write(place.path("streamhub.yaml"), yaml).expect("settings");
+    let found = place.streamhub().run(["config", "check", "--json"]).expect(78).json();
+    let problems = found["problems"].to_string();
+    assert_eq!(found["problems"].as_array().expect("problems").len(), 3, "{problems}");
+    for word in ["10.0.0.0/99", "example.org", "from 1"] {
+        assert!(problems.contains(word), "{word}: {problems}");
+    }
+}
+
+#[test]
 fn a_valid_configuration() {
     let place = Place::of(
         &Tree::new()

@@ -36,6 +36,9 @@ fn an_errand_leaves_them_live() {
     for errand in [
         &["app", "health", "news-24"][..],
         &["app", "optimize", "news-24"],
+        &["app", "check", "news-24"],
+        &["app", "checkpoint", "news-24"],
+        &["app", "purge", "news-24", "--confirm"],
         &["app", "seal", "news-24"],
         &["app", "create", "other-one"],
         &["migrate"],

@@ -1,11 +1,13 @@
 //! The command line, one module per command, with the real binary.
 
 mod app;
+mod audit;
 mod completions;
 mod config;
 mod doctor;
 mod global;
 mod live_streams;
+mod logs;
 mod migrate;
 mod node;
 mod refusals;

@@ -1,8 +1,10 @@
 //! The hub's use cases as a library is asked for them: broken off, copied, crowded, and given bad input.
 
+mod access;
 mod copies;
 mod crowd;
 mod life;
+mod logs;
 mod refusals;
 mod trouble;
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use streamhub_tests::books::{meta, unsound};
 use streamhub_tests::files::{copy_tree, tree_changes, tree_digest, tree_digest_except};
-use streamhub_tests::fingerprint::{Mode, control_path, control_rows, expected, fingerprint, not_preserved};
+use streamhub_tests::fingerprint::{
+    CHANGED, Mode, control_path, control_rows, expected, fingerprint, not_preserved,
+};
 use streamhub_tests::skip::need_fixtures;
 
 use super::Place;
@@ -32,7 +34,7 @@ fn takes_over(fixture: &str, adopted: &str) {
     // The control database's tables, one by one, and the backup beside it.
     let control = control_path(place.dir());
     let after = control_rows(&control);
-    assert_eq!(not_preserved(&before, &after, &["_streamhub_meta"]), [""; 0]);
+    assert_eq!(not_preserved(&before, &after, CHANGED), [""; 0]);
     let backup = control.with_file_name(report.0["backup"].as_str().expect("a backup"));
     assert_eq!(
         meta(&control, "per_app_split_backup").as_deref(),

@@ -4,6 +4,7 @@ mod cleanup;
 mod example;
 mod fixtures;
 mod recover;
+mod sessions;
 mod sources;
 mod versions;
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use rusqlite::types::{ToSql, ToSqlOutput};
+use schemars::JsonSchema;
 use scrypt::Params;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -14,13 +15,15 @@ use crate::check;
 use crate::error::{Result, StoreError};
 
 /// A stream key. Whoever knows it publishes, so it is shown to those who may and never in a log.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(inline)]
 pub struct StreamKey(String);
 
 /// A password as somebody typed it. Never stored.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(from = "String")]
+#[schemars(inline)]
 pub struct Password(String);
 
 /// What is stored of a password.

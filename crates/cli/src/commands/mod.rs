@@ -1,9 +1,11 @@
 //! One file per command.
 
 pub(crate) mod app;
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod logs;
 pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod serve;
@@ -28,6 +30,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::User(command) => user::run(command, global),
         Command::Token(command) => token::run(command, global),
         Command::Node(command) => node::run(command, global),
+        Command::Audit(command) => audit::run(command, global),
+        Command::Logs(command) => logs::run(command, global),
         Command::Config(command) => config::run(&command, global),
         Command::Completions(args) => completions::run(&args),
     }

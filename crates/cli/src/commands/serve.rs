@@ -12,9 +12,9 @@ use serde::Serialize;
 use streamhub::apps::Tally;
 use streamhub::report::SplitReport;
 use streamhub::settings::Overrides;
-use streamhub::setup::SetupToken;
-use streamhub::{Hub, HubConfig, HubError};
-use streamhub_server::Service;
+use streamhub::tokens::Token;
+use streamhub::{Hub, HubConfig, HubError, LogSink, Observer};
+use streamhub_server::{ServerConfig, Service};
 use streamhub_split::Older;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,19 +56,21 @@ struct Started<'a> {
 struct Opened {
     hub: Hub,
     tally: Tally,
-    token: Option<SetupToken>,
+    token: Option<Token>,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Code> {
-    let context = Context::find(global, Overrides { listen: args.listen, ..Overrides::default() })?;
+    let logs = LogSink::default();
+    let overrides = Overrides { listen: args.listen, ..Overrides::default() };
+    let context = Context::find_logging(global, overrides, Some(&logs))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(context));
+    let ended = runtime.block_on(serve(context, logs));
     // A take-over that outlived the grace cannot be interrupted; it is safe to be cut off anywhere.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(context: Context) -> anyhow::Result<Code> {
+async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
     let announcer = Announcer::new(context.settings.log_format.value, context.quiet);
     let address = context.settings.listen.value;
     let listener = TcpListener::bind(address).await.map_err(|error| {
@@ -79,7 +81,7 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
     let grace = Duration::from_secs(context.settings.shutdown_grace_seconds.value.into());
     let mut stopped = stop_signal()?;
 
-    let service = Service::booting();
+    let service = Service::configured(ServerConfig::from(&context.settings));
     let asked_to_stop = {
         let mut stopped = stopped.clone();
         // The sender lives as long as the process.
@@ -87,7 +89,8 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
     };
     let serving = tokio::spawn(streamhub_server::serve(listener, service.clone(), asked_to_stop, grace));
     let json = context.json;
-    let mut opening = task::spawn_blocking(move || open(&context));
+    let observer = service.observer();
+    let mut opening = task::spawn_blocking(move || open(&context, logs, observer));
     let opened = tokio::select! {
         opened = &mut opening => opened??,
         _ = stopped.wait_for(|stopped| *stopped) => {
@@ -109,6 +112,7 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
         announcer.setup_token(token);
     }
     service.ready(hub.clone());
+    tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
     announcer.listening(&address);
     announcer.ready(&tally);
     if json {
@@ -116,16 +120,19 @@ async fn serve(context: Context) -> anyhow::Result<Code> {
         output::result(true, &started, &"")?;
     }
     let served = serving.await?;
+    tracing::info!("stopping");
     close(hub).await?;
     served?;
     announcer.say("stopped");
     Ok(Code::Done)
 }
 
-fn open(context: &Context) -> Result<Opened, HubError> {
+fn open(context: &Context, logs: LogSink, observer: Arc<dyn Observer>) -> Result<Opened, HubError> {
     let config = HubConfig {
         upkeep: true,
+        logs: Some(logs),
         live_streams: context.settings.live_streams.value,
+        observer,
         ..context.boot_config(Arc::new(Older::default()))
     };
     let hub = Hub::open(&config, &context.progress())?;

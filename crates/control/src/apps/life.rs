@@ -19,8 +19,20 @@ use serde::Serialize;
 use streamhub_engine::{AppId, Uuid, time};
 
 use super::{App, AppState, TrashName, by_id, by_name, by_uuid, count_of};
+use crate::deeds::{self, Outcome};
 use crate::quotas::{self, Metric, QuotaExceeded};
 use crate::{TenantId, tenants};
+
+/// What the audit calls the making of an app.
+pub const CREATE: &str = "app.create";
+/// What it calls the adoption of one.
+pub const ADOPT: &str = "app.adopt";
+/// What it calls a renaming.
+pub const RENAME: &str = "app.rename";
+/// What it calls a deletion.
+pub const DELETE: &str = "app.delete";
+/// What it calls the way back from the trash.
+pub const UNDELETE: &str = "app.undelete";
 
 /// An app that is to be registered.
 #[derive(Clone, Debug)]
@@ -160,12 +172,21 @@ pub fn insert_creating(db: &Connection, new: &NewApp) -> Result<Result<i64, Refu
 
 /// Puts an app into service whose directory is in place.
 pub fn activate(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
-    step(db, id, AppState::Creating, AppState::Active)
+    let stepped = step(db, id, AppState::Creating, AppState::Active)?;
+    if stepped.is_ok() {
+        deeds::conclude(db, id, &[CREATE, ADOPT], Outcome::Done)?;
+    }
+    Ok(stepped)
 }
 
 /// Removes the row of an app that was never in service. A deleted app whose uuid it had gets that back.
 pub fn abort_creating(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
-    let uuid = by_id(db, id)?.and_then(|app| app.uuid());
+    let creating = by_id(db, id)?.filter(|app| app.state == AppState::Creating);
+    if creating.is_some() {
+        // Before the row goes, which takes along what names the deed.
+        deeds::conclude(db, id, &[CREATE, ADOPT], Outcome::Failed)?;
+    }
+    let uuid = creating.and_then(|app| app.uuid());
     let removed = remove(db, id, AppState::Creating)?;
     if let (Ok(()), Some(Ok(uuid))) = (&removed, uuid) {
         give_back(db, &uuid)?;
@@ -210,6 +231,8 @@ pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<
             named_params! { ":id": id, ":trash_name": trash_name, ":now": time::now() },
         )?;
         db.execute("UPDATE apps SET name = name || '~' || id WHERE id = :id", named_params! { ":id": id })?;
+        deeds::conclude(db, id, &[DELETE], Outcome::Done)?;
+        deeds::conclude(db, id, &[UNDELETE], Outcome::Failed)?;
     }
     Ok(stepped)
 }
@@ -252,6 +275,7 @@ pub fn finish_undelete(db: &Connection, id: i64) -> Result<Result<(), Refused>> 
     let stepped = step(db, id, AppState::Deleting, AppState::Active)?;
     if stepped.is_ok() {
         db.execute("DELETE FROM _streamhub_trash WHERE app_id = :id", named_params! { ":id": id })?;
+        deeds::conclude(db, id, &[UNDELETE], Outcome::Done)?;
     }
     Ok(stepped)
 }

@@ -2,9 +2,8 @@
 
 use argon2::password_hash::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use subtle::ConstantTimeEq;
-
-use crate::text::from_hex;
 
 /// The most memory that verifying a password may take.
 const MAX_MEMORY: u64 = 64 << 20;
@@ -98,6 +97,7 @@ impl Stored {
         if !n.is_power_of_two() || memory > MAX_MEMORY || p > MAX_PASSES {
             return None;
         }
+        let from_hex = |text: &str| HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
         let (salt, output) = (from_hex(salt)?, from_hex(output)?);
         let log_n = u8::try_from(n.trailing_zeros()).ok()?;
         let params = scrypt::Params::new(log_n, r, p, scrypt::Params::RECOMMENDED_LEN).ok()?;

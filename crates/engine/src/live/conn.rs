@@ -175,11 +175,12 @@ fn millis(duration: Duration) -> u64 {
 /// Closures work with rows. Transactions belong to the writer, the schema to the migrator, what says whose the
 /// database is to whoever puts it into service, and other files and settings to nobody.
 fn judge(action: AuthAction<'_>, protected: &[&str]) -> Authorization {
-    /// Pragmas that only tell something, also with an argument.
-    const HARMLESS: [&str; 9] = [
+    /// Pragmas that change no row, also with an argument.
+    const HARMLESS: [&str; 10] = [
         "data_version",
         "foreign_key_list",
         "freelist_count",
+        "incremental_vacuum",
         "index_info",
         "index_list",
         "page_count",

@@ -98,6 +98,9 @@ pub enum Busy {
     /// Too many writes wait.
     #[error("too many writes wait for it")]
     Queue,
+    /// Too many wait already.
+    #[error("too many wait for it")]
+    Crowded,
     /// An operation does not come back: the disk does not answer, or somebody computes too long.
     #[error("an operation on it has not come back for a while")]
     Stuck,

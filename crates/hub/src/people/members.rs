@@ -4,6 +4,7 @@ use streamhub_control::members::{self, Member, NotAdded, Role};
 use streamhub_control::{Connection, SqlResult, TenantId, tenants};
 
 use super::found_user;
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 
@@ -12,7 +13,7 @@ const MEMBER: &str = "tenant member";
 impl Hub {
     /// Makes the user of this key or address a member of a tenant.
     pub fn add_member(&self, tenant: &TenantId, who: &str, role: Role) -> Result<Member> {
-        self.of_member(tenant, who, move |db, tenant, user| {
+        self.of_member("member.add", tenant, who, move |db, tenant, user| {
             if let Err(refused) = members::add(db, tenant, user, role)? {
                 return Ok(Err(refused.into()));
             }
@@ -22,7 +23,7 @@ impl Hub {
 
     /// Gives a member another role.
     pub fn change_member(&self, tenant: &TenantId, who: &str, role: Role) -> Result<Member> {
-        self.of_member(tenant, who, move |db, tenant, user| {
+        self.of_member("member.change", tenant, who, move |db, tenant, user| {
             members::change(db, tenant, user, role)?;
             member(db, tenant, user)
         })
@@ -30,7 +31,7 @@ impl Hub {
 
     /// Ends a membership, and returns it.
     pub fn remove_member(&self, tenant: &TenantId, who: &str) -> Result<Member> {
-        self.of_member(tenant, who, |db, tenant, user| {
+        self.of_member("member.remove", tenant, who, |db, tenant, user| {
             let member = member(db, tenant, user)?;
             members::remove(db, tenant, user)?;
             Ok(member)
@@ -39,20 +40,24 @@ impl Hub {
 
     fn of_member<T: Send + 'static>(
         &self,
+        action: &'static str,
         tenant: &TenantId,
         who: &str,
         work: impl Fn(&Connection, &TenantId, &str) -> SqlResult<Result<T>> + Send + 'static,
     ) -> Result<T> {
         let (tenant, who) = (tenant.clone(), who.to_owned());
-        self.write(move |db| {
+        self.change(Deed::of(action).tenant(&tenant), move |db, deed| {
             if !tenants::exists(db, &tenant)? {
                 return Ok(Err(tenants::UnknownTenant { tenant: tenant.clone() }.into()));
             }
             match found_user(db, &who)? {
-                Ok(user) => work(db, &tenant, &user.id),
+                Ok(user) => {
+                    deed.aim(&user.id);
+                    work(db, &tenant, &user.id)
+                }
                 Err(refused) => Ok(Err(refused)),
             }
-        })?
+        })
     }
 }
 

@@ -1,16 +1,18 @@
 //! Tenants and their quotas.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use streamhub_control::TenantId;
 use streamhub_control::quotas::{self, QuotaChange, Quotas};
 use streamhub_control::tenants::{self, Tenant, TenantExists, UnknownTenant};
+use streamhub_control::{Connection, SqlResult, TenantId};
 
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::people::refuse_blank;
 
 /// What is to be changed of a tenant; what is absent stays as it is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantChange {
     /// A name for people.
@@ -26,28 +28,54 @@ impl Hub {
         let (id, TenantChange { name, plan }) = (id.clone(), details.clone());
         let name = name.unwrap_or_else(|| id.to_string());
         let plan = plan.unwrap_or_else(|| tenants::DEFAULT_PLAN.to_owned());
-        Ok(self.write(move |db| tenants::create(db, &id, &name, &plan))??)
+        let deed = Deed::of("tenant.create").tenant(&id).target(&id);
+        self.change(deed, move |db, _| tenants::create(db, &id, &name, &plan))
     }
 
     /// Changes a tenant's name or plan.
     pub fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> Result<Tenant> {
         refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
         let (id, change) = (id.clone(), change.clone());
-        Ok(self.write(move |db| {
-            let Some(tenant) = tenants::get(db, &id)? else {
-                return Ok(Err(UnknownTenant { tenant: id.clone() }));
-            };
-            let name = change.name.as_ref().unwrap_or(&tenant.name);
-            let plan = change.plan.as_ref().unwrap_or(&tenant.plan);
-            tenants::update(db, &id, name, plan)
-        })??)
+        let deed = Deed::of("tenant.update").tenant(&id).target(&id);
+        self.change(deed, move |db, _| updated(db, &id, &change))
+    }
+
+    /// Changes a tenant's name or plan, and those limits that are given, at once.
+    pub fn change_tenant(
+        &self,
+        id: &TenantId,
+        change: &TenantChange,
+        limits: &QuotaChange,
+    ) -> Result<(Tenant, Quotas)> {
+        refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
+        let (id, change, limits) = (id.clone(), change.clone(), *limits);
+        self.change(Deed::of("tenant.update").tenant(&id).target(&id), move |db, _| {
+            match updated(db, &id, &change)? {
+                Ok(tenant) => Ok(quotas::set(db, &id, &limits)?.map(|limits| (tenant, limits))),
+                Err(unknown) => Ok(Err(unknown)),
+            }
+        })
     }
 
     /// Sets those limits that are given and returns them all. What a tenant has above a limit stays.
     pub fn set_quotas(&self, tenant: &TenantId, change: &QuotaChange) -> Result<Quotas> {
         let (tenant, change) = (tenant.clone(), *change);
-        Ok(self.write(move |db| quotas::set(db, &tenant, &change))??)
+        let deed = Deed::of("tenant.set-quotas").tenant(&tenant).target(&tenant);
+        self.change(deed, move |db, _| quotas::set(db, &tenant, &change))
     }
+}
+
+fn updated(
+    db: &Connection,
+    id: &TenantId,
+    change: &TenantChange,
+) -> SqlResult<Result<Tenant, UnknownTenant>> {
+    let Some(tenant) = tenants::get(db, id)? else {
+        return Ok(Err(UnknownTenant { tenant: id.clone() }));
+    };
+    let name = change.name.as_ref().unwrap_or(&tenant.name);
+    let plan = change.plan.as_ref().unwrap_or(&tenant.plan);
+    tenants::update(db, id, name, plan)
 }
 
 impl From<TenantExists> for HubError {

@@ -2,6 +2,7 @@
 
 use streamhub_control::tokens::{self, ApiToken, NewToken, NotCreated, Token};
 
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::people::refuse_blank;
@@ -13,16 +14,25 @@ impl Hub {
     pub fn create_token(&self, new: &NewToken) -> Result<(i64, Token)> {
         refuse_blank("a token", &new.name)?;
         let new = new.clone();
-        Ok(self.write(move |db| tokens::create(db, &new))??)
+        self.change(Deed::of("token.create").tenant(&new.tenant), move |db, deed| {
+            let created = tokens::create(db, &new)?;
+            if let Ok((id, _)) = &created {
+                deed.aim(id);
+            }
+            Ok(created)
+        })
     }
 
     /// Revokes a token. One that is revoked already stays so.
     pub fn revoke_token(&self, id: i64) -> Result<ApiToken> {
-        self.write(move |db| {
+        self.change(Deed::of("token.revoke").target(id), move |db, deed| {
             tokens::revoke(db, id)?;
-            tokens::get(db, id)
-        })?
-        .ok_or_else(|| HubError::NotFound { noun: TOKEN, name: id.to_string() })
+            let revoked = tokens::get(db, id)?;
+            if let Some(tenant) = revoked.as_ref().and_then(|token| token.tenant_id.as_ref()) {
+                deed.concern(tenant);
+            }
+            Ok(revoked.ok_or_else(|| HubError::NotFound { noun: TOKEN, name: id.to_string() }))
+        })
     }
 }
 

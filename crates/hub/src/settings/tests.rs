@@ -191,3 +191,45 @@ fn files() {
     assert!(matches!(in_file("listen: &a x"), Err(SettingsError::Yaml(_))));
     assert!(matches!(in_file("listen: a\nlisten: b"), Err(SettingsError::Yaml(_))));
 }
+
+#[test]
+fn lists_are_lists_in_the_file_and_have_commas_in_the_environment() {
+    let networks = AllowList::only(&["10.0.0.0/8", "::1"]).unwrap();
+    for text in ["[10.0.0.0/8, '::1']", "\n- 10.0.0.0/8\n- ::1", "10.0.0.0/8, ::1"] {
+        let settings = in_file(&format!("trusted_proxies: {text}")).unwrap();
+        assert_eq!(settings.trusted_proxies.value, networks, "{text}");
+    }
+    let settings = in_env("STREAMHUB_TRUSTED_PROXIES", " 10.0.0.0/8 ,::1").unwrap();
+    assert_eq!(settings.trusted_proxies.value, networks);
+    let shown = settings.entries().into_iter().find(|entry| entry.key == "trusted_proxies").unwrap();
+    assert_eq!(shown.value, serde_json::json!(["10.0.0.0/8", "::1/128"]));
+    for text in ["[]", "''", "' '"] {
+        let settings = in_file(&format!("trusted_proxies: {text}\ncors_origins: {text}")).unwrap();
+        assert_eq!(settings.trusted_proxies.value, AllowList::NOBODY);
+        assert_eq!(settings.cors_origins.value, []);
+    }
+    for bad in ["[10.0.0.0/33]", "10.0.0.1,", "[[10.0.0.1]]", "{a: b}", "[example.org]", "true"] {
+        assert!(in_file(&format!("trusted_proxies: {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn origins_are_what_browsers_send() {
+    for good in ["*", "https://console.example.org", "http://localhost:3000", "http://[::1]:80"] {
+        assert_eq!(
+            in_file(&format!("cors_origins: ['{good}']")).unwrap().cors_origins.value,
+            [good.parse().unwrap()]
+        );
+    }
+    for bad in ["example.org", "https://", "https://a/", "https://A", "ftp://a", "null", "https://*.a", "a,"]
+    {
+        assert!(in_file(&format!("cors_origins: ['{bad}']")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_would_serve_nobody_is_refused() {
+    assert_eq!(in_file("max_connections: 1").unwrap().max_connections.value.get(), 1);
+    let error = in_file("max_connections: 0").unwrap_err().to_string();
+    assert!(error.contains("from 1"), "{error}");
+}

@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Undelete(life::UndeleteArgs),
     Health(upkeep::HealthArgs),
     Optimize(upkeep::OptimizeArgs),
+    Check(upkeep::CheckArgs),
+    Checkpoint(upkeep::CheckpointArgs),
+    Purge(upkeep::PurgeArgs),
     Seal(adopt::SealArgs),
     Adopt(adopt::AdoptArgs),
 }
@@ -42,6 +45,9 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
         Command::Undelete(args) => life::undelete(&context, &args),
         Command::Health(args) => upkeep::health(&context, &args),
         Command::Optimize(args) => upkeep::optimize(&context, &args),
+        Command::Check(args) => upkeep::check(&context, &args),
+        Command::Checkpoint(args) => upkeep::checkpoint(&context, &args),
+        Command::Purge(args) => upkeep::purge(&context, &args),
         Command::Seal(args) => adopt::seal(&context, &args),
         Command::Adopt(args) => adopt::adopt(&context, args),
     }

@@ -1,10 +1,11 @@
-//! `app health` and `app optimize`.
+//! `app health`, `optimize`, `check`, `checkpoint` and `purge`.
 
-use streamhub::Health;
+use streamhub::purge::Scope;
+use streamhub::{Checked, Health};
 
 use super::known;
 use crate::context::{Context, Missing};
-use crate::exit::Code;
+use crate::exit::{Code, Refusal};
 use crate::output;
 use crate::table::{List, Row, Sheet, Wrapped};
 
@@ -31,6 +32,48 @@ pub(crate) struct HealthArgs {
 pub(crate) struct OptimizeArgs {
     /// The app's name
     name: String,
+}
+
+/// Check whether an app's database is whole
+///
+/// Looks through each of its pages and indices, follows its references, and compares what it says of itself with the
+/// registry. Changes nothing, and can look at an app that is out of service. Ends with 1 where something is found.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app check news-24 --data-dir /srv/media\n  streamhub app check news-24 --json | jq -r '.data.problems[]'"
+)]
+pub(crate) struct CheckArgs {
+    /// The app's name
+    name: String,
+}
+
+/// Write an app's -wal into its database and empty it
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app checkpoint news-24 --data-dir /srv/media\n  streamhub app checkpoint news-24 --json | jq .data.before.walSizeBytes"
+)]
+pub(crate) struct CheckpointArgs {
+    /// The app's name
+    name: String,
+}
+
+/// Remove what an app has gathered, for good
+///
+/// Its recordings with their files, what the log says of it, and streams that are over. What is live stays, and so do
+/// the app and its configuration. There is no way back but a backup.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  streamhub app purge news-24 --confirm --data-dir /srv/media\n  streamhub app purge news-24 --confirm --scope logs"
+)]
+pub(crate) struct PurgeArgs {
+    /// The app's name
+    name: String,
+    /// What goes: vods (recordings), logs, or all
+    #[arg(long, value_name = "SCOPE", default_value = "all")]
+    scope: Scope,
+    /// Yes, it is meant; without this nothing is done
+    #[arg(long, required = true)]
+    confirm: bool,
 }
 
 impl Row for streamhub::TableHealth {
@@ -60,6 +103,47 @@ pub(crate) fn optimize(context: &Context, args: &OptimizeArgs) -> anyhow::Result
         );
         output::result(context.json, &Wrapped::of(&done), &people)
     })
+}
+
+pub(crate) fn check(context: &Context, args: &CheckArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| {
+        let checked = hub.check(&name, &context.progress())?;
+        let people =
+            if checked.ok { format!("{}: it is whole", checked.path) } else { checked.problems.join("\n") };
+        output::result(context.json, &Wrapped::of(&checked), &people)?;
+        if checked.ok { Ok(()) } else { Err(found(&checked)) }
+    })
+}
+
+pub(crate) fn checkpoint(context: &Context, args: &CheckpointArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| {
+        let done = hub.checkpoint(&name, &context.progress())?;
+        let (before, after) = (done.before.wal_size_bytes, done.after.wal_size_bytes);
+        let people = format!("{}: {before} bytes in its -wal before, {after} after", done.path);
+        output::result(context.json, &Wrapped::of(&done), &people)
+    })
+}
+
+pub(crate) fn purge(context: &Context, args: &PurgeArgs) -> anyhow::Result<Code> {
+    let name = known(&args.name)?;
+    context.with_hub(Missing::Refused, |hub| {
+        let done = hub.purge_app(&name, args.scope, &context.progress())?;
+        let people = Sheet::of([
+            ("recordings", format!("{} removed, {} files", done.vods_deleted, done.local_deleted)),
+            ("streams", format!("{} removed", done.streams_deleted)),
+            ("log entries", format!("{} removed", done.logs_deleted)),
+        ]);
+        output::result(context.json, &Wrapped::of(&done), &people)
+    })
+}
+
+fn found(checked: &Checked) -> anyhow::Error {
+    let problems = checked.problems.len();
+    let message =
+        format!("{}: {problems} problem{} found", checked.path, if problems == 1 { "" } else { "s" });
+    Refusal::failed(&message, "restore a backup of it; `streamhub doctor` looks at the whole data directory")
 }
 
 fn sheet(health: &Health) -> String {

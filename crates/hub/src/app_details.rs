@@ -1,0 +1,68 @@
+//! What people may change of an app's row in the registry.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use streamhub_appstore::Change;
+use streamhub_control::TenantId;
+use streamhub_control::apps::{self, App, Details, Refused};
+use streamhub_engine::AppId;
+
+use crate::acting::Deed;
+use crate::error::{HubError, Result};
+use crate::hub::Hub;
+
+/// What is to be changed of an app; what is absent stays as it is, and `null` empties it.
+///
+/// ```
+/// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::{AppChange, Change};
+///
+/// let change = AppChange { display_name: Change::Set("News".to_owned()), ..AppChange::default() };
+/// assert_eq!(hub.update_app(&"news-24".parse()?, &change)?.display_name.as_deref(), Some("News"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AppChange {
+    /// A name for people.
+    pub display_name: Change<String>,
+    /// Prefix of its room names.
+    pub room_prefix: Change<String>,
+    /// Settings that dashboards keep with the app, as a JSON text.
+    pub settings_json: Change<String>,
+}
+
+impl Hub {
+    /// Changes what people may change of an app in the registry.
+    pub fn update_app(&self, id: &AppId, change: &AppChange) -> Result<App> {
+        if let Change::Set(settings) = &change.settings_json
+            && serde_json::from_str::<serde::de::IgnoredAny>(settings).is_err()
+        {
+            return Err(HubError::Invalid("settingsJson is no JSON text".to_owned()));
+        }
+        let (name, change) = (id.clone(), change.clone());
+        self.change(Deed::of("app.update").app(id).target(id), move |db, deed| {
+            let Some(app) = apps::by_name(db, name.as_str())? else {
+                return Ok(Err(Refused::Unknown { app: name.to_string() }));
+            };
+            deed.concern(&TenantId::from_registry(app.tenant_id));
+            let details = Details {
+                display_name: changed(&change.display_name, app.display_name),
+                room_prefix: changed(&change.room_prefix, app.livekit_room_prefix),
+                settings_json: changed(&change.settings_json, app.settings_json),
+            };
+            if let Err(refused) = apps::update(db, app.id, &details)? {
+                return Ok(Err(refused));
+            }
+            apps::by_id(db, app.id).map(|app| app.ok_or_else(|| Refused::Unknown { app: name.to_string() }))
+        })
+    }
+}
+
+fn changed(change: &Change<String>, former: Option<String>) -> Option<String> {
+    match change {
+        Change::Keep => former,
+        Change::Clear => None,
+        Change::Set(value) => Some(value.clone()),
+    }
+}

@@ -1,0 +1,71 @@
+//! What is said of a job that did not succeed: a code for programs, and a text that shows no place of the server.
+
+use streamhub_control::jobs::JobError;
+use streamhub_engine::live::LiveError;
+use streamhub_engine::{Fault, filesystem};
+
+use crate::error::HubError;
+use crate::hub::Hub;
+
+/// A check found something.
+pub(super) fn damaged(first: &str, findings: usize) -> JobError {
+    let more = if findings > 1 { format!(" (and {} more)", findings - 1) } else { String::new() };
+    said("damaged", format!("{first}{more}"))
+}
+
+/// The hub is being closed.
+pub(super) fn stopping() -> JobError {
+    said("stopping", "the server stopped before it was done; start it again")
+}
+
+/// The job panicked, which says more in the log.
+pub(super) fn panicked() -> JobError {
+    said("panicked", "the program has a bug, and its log says which; nothing is half done")
+}
+
+/// There is no thread to be had.
+pub(super) fn no_thread() -> JobError {
+    said("busy", "as many threads are at work as may be; start it again a little later")
+}
+
+/// It failed.
+pub(super) fn of(hub: &Hub, error: &HubError) -> JobError {
+    let temporary = filesystem::temporary_dir();
+    let plane = hub.shared.services.plane.path();
+    let mut message = error.to_string();
+    // What lies within another comes before it.
+    for (place, name) in [
+        (plane, "the control database"),
+        (&hub.data().apps(), "apps"),
+        (hub.data().root(), "the data directory"),
+        (&temporary, "the directory for temporary files"),
+    ] {
+        message = message.replace(&place.display().to_string(), name);
+    }
+    said(code(error), message)
+}
+
+fn code(error: &HubError) -> &'static str {
+    match error {
+        HubError::Step { source, .. } | HubError::Unfinished { source, .. } => code(source),
+        HubError::NoSpace { .. } => "no_space",
+        HubError::Busy { .. } => "busy",
+        HubError::OutOfService { .. } | HubError::NotInService { .. } | HubError::NoAppDir { .. } => {
+            "out_of_service"
+        }
+        HubError::UnknownApp { .. } => "not_found",
+        HubError::Live(LiveError::CommitUnknown { .. }) => "commit_unknown",
+        HubError::Engine(error) | HubError::Live(LiveError::Failed(error)) => match error.fault() {
+            Fault::Full => "no_space",
+            Fault::Busy => "busy",
+            Fault::Corrupt | Fault::NotADatabase => "damaged",
+            Fault::Io => "disk_failed",
+            _ => "failed",
+        },
+        _ => "failed",
+    }
+}
+
+fn said(code: &str, message: impl Into<String>) -> JobError {
+    JobError { code: code.to_owned(), message: message.into() }
+}

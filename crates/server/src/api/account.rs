@@ -1,0 +1,93 @@
+//! A person's own account.
+
+use axum::http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use streamhub::TenantId;
+use streamhub::access::{PasswordChange, Who};
+use streamhub::members::Role;
+use streamhub::password::Password;
+use streamhub::users::{User, UserChange};
+
+use crate::answer::{Done, Found};
+use crate::api::auth::{chosen, email_of};
+use crate::ask::{Ask, Json, Nothing};
+use crate::error::ApiError;
+use crate::policy::Person;
+use crate::route::{Route, route};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route(Method::GET, "/account", "account.show", (), show).about("Show the caller's account"),
+        route(Method::PATCH, "/account", "account.change", (), change)
+            .about("Change the caller's name or address")
+            .may(&[StatusCode::CONFLICT]),
+        route(Method::POST, "/account/password", "account.change-password", (), password)
+            .about("Change the caller's password; other sessions end")
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
+    ]
+}
+
+/// An account, and where it belongs.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Account {
+    #[serde(flatten)]
+    user: User,
+    memberships: Vec<Membership>,
+}
+
+/// What somebody is in a tenant.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Membership {
+    tenant_id: TenantId,
+    role: Role,
+}
+
+/// What is to be changed of an account.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AccountPatch")]
+struct Patch {
+    #[serde(default)]
+    email: Option<String>,
+    /// A name for people.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// A password, and the one that is to be.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Passwords {
+    old_password: String,
+    /// At least 12 characters.
+    new_password: String,
+}
+
+async fn show(person: Person, _: Ask) -> Result<Found<Account>, ApiError> {
+    let Who::User { user, roles, .. } = person.principal.who() else { return Err(ApiError::Forbidden) };
+    let membership =
+        |(tenant, role): &(TenantId, Role)| Membership { tenant_id: tenant.clone(), role: *role };
+    Ok(Found(Account { user: user.clone(), memberships: roles.iter().map(membership).collect() }))
+}
+
+async fn change(person: Person, ask: Ask<Nothing, Nothing, Json<Patch>>) -> Result<Found<User>, ApiError> {
+    let Json(Patch { email, name }) = ask.body;
+    let email = email.as_deref().map(email_of).transpose()?;
+    let change = UserChange { email, name };
+    Ok(Found(person.hub.blocking(None, move |hub| hub.change_account(&person.user.id, &change)).await?))
+}
+
+async fn password(person: Person, ask: Ask<Nothing, Nothing, Json<Passwords>>) -> Result<Done, ApiError> {
+    let Json(Passwords { old_password, new_password }) = ask.body;
+    let change = PasswordChange {
+        user_id: person.user.id,
+        old: Password::offered(old_password),
+        new: chosen(new_password)?,
+        session: Some(person.session),
+        address: person.address,
+    };
+    person.hub.change_password_async(change).await?;
+    Ok(Done)
+}

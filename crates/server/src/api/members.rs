@@ -1,0 +1,74 @@
+//! Who works for a tenant.
+
+use axum::http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use streamhub::access::Permission;
+use streamhub::members::{Member, Role};
+
+use crate::answer::{Created, Done, Found, List};
+use crate::api::Paging;
+use crate::ask::{Ask, Json, Nothing};
+use crate::error::ApiError;
+use crate::policy::OnTenant;
+use crate::route::{Route, route};
+
+const ALL: &str = "/tenants/{tenant}/members";
+const ONE: &str = "/tenants/{tenant}/members/{user}";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route(Method::GET, ALL, "member.list", Permission::Members, list).about("List a tenant's members"),
+        route(Method::POST, ALL, "member.add", Permission::Members, add)
+            .about("Make a user a member of a tenant")
+            .may(&[StatusCode::CONFLICT]),
+        route(Method::PATCH, ONE, "member.change", Permission::Members, change)
+            .about("Give a member another role"),
+        route(Method::DELETE, ONE, "member.remove", Permission::Members, remove).about("End a membership"),
+    ]
+}
+
+/// A member that is to be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewMember {
+    /// The user's key or address.
+    user: String,
+    role: Role,
+}
+
+/// Another role.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRole {
+    role: Role,
+}
+
+/// One member.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Which {
+    /// The user's key.
+    user: String,
+}
+
+async fn list(on: OnTenant, ask: Ask<Nothing, Paging>) -> Result<List<Member>, ApiError> {
+    let (limit, offset) = ask.query.checked()?;
+    let all = on.hub.blocking(None, move |hub| hub.registry().members(&on.tenant)).await?;
+    Ok(List::slice(all, limit, offset))
+}
+
+async fn add(on: OnTenant, ask: Ask<Nothing, Nothing, Json<NewMember>>) -> Result<Created<Member>, ApiError> {
+    let Json(NewMember { user, role }) = ask.body;
+    Ok(Created(on.hub.blocking(None, move |hub| hub.add_member(&on.tenant, &user, role)).await?))
+}
+
+async fn change(on: OnTenant, ask: Ask<Which, Nothing, Json<NewRole>>) -> Result<Found<Member>, ApiError> {
+    let (user, Json(NewRole { role })) = (ask.path.user, ask.body);
+    Ok(Found(on.hub.blocking(None, move |hub| hub.change_member(&on.tenant, &user, role)).await?))
+}
+
+async fn remove(on: OnTenant, ask: Ask<Which>) -> Result<Done, ApiError> {
+    let user = ask.path.user;
+    on.hub.blocking(None, move |hub| hub.remove_member(&on.tenant, &user)).await?;
+    Ok(Done)
+}

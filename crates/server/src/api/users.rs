@@ -1,0 +1,105 @@
+//! People who log in, for those who administrate the installation.
+
+use axum::http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use streamhub::users::{NewUser, User, UserStatus};
+
+use crate::answer::{Created, Done, Found, List};
+use crate::api::Paging;
+use crate::api::auth::{chosen, email_of};
+use crate::ask::{Ask, Json, Nothing};
+use crate::error::ApiError;
+use crate::policy::Platform;
+use crate::route::{Route, repeatable, route};
+
+const ALL: &str = "/users";
+const ONE: &str = "/users/{user}";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route(Method::GET, ALL, "user.list", (), list).about("List users"),
+        repeatable(Method::POST, ALL, "user.create", (), create, created)
+            .about("Make a user")
+            .may(&[StatusCode::CONFLICT]),
+        route(Method::GET, ONE, "user.show", (), show).about("Show a user"),
+        route(Method::PATCH, ONE, "user.set-status", (), update)
+            .about("Let a user log in or not; where not, its sessions end")
+            .may(&[StatusCode::CONFLICT]),
+        route(Method::DELETE, ONE, "user.delete", (), delete)
+            .about("Remove a user, its memberships and its sessions")
+            .may(&[StatusCode::CONFLICT]),
+    ]
+}
+
+/// A user that is to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewUser")]
+struct New {
+    email: String,
+    /// A name for people.
+    #[serde(default)]
+    name: Option<String>,
+    /// At least 12 characters; without one the user cannot log in.
+    #[serde(default)]
+    password: Option<String>,
+    /// Whether every tenant is open to it.
+    #[serde(default)]
+    is_superadmin: bool,
+}
+
+/// What is to be changed of a user.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "UserPatch")]
+struct Patch {
+    status: UserStatus,
+}
+
+/// One user.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Which {
+    /// The user's key or address.
+    user: String,
+}
+
+async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<User>, ApiError> {
+    let (limit, offset) = ask.query.checked()?;
+    Ok(List::slice(platform.hub.blocking(None, |hub| hub.registry().users()).await?, limit, offset))
+}
+
+async fn create(
+    platform: Platform,
+    ask: Ask<Nothing, Nothing, Json<New>>,
+) -> Result<Created<User>, ApiError> {
+    let Json(New { email, name, password, is_superadmin }) = ask.body;
+    let email = email_of(&email)?;
+    let password = match password {
+        Some(password) => Some(platform.hub.hash_password_async(chosen(password)?).await?),
+        None => None,
+    };
+    let new = NewUser { email, name, password, is_superadmin };
+    Ok(Created(platform.hub.blocking(None, move |hub| hub.create_user(&new)).await?))
+}
+
+/// What was made, where the answer that said so was lost.
+async fn created(platform: Platform, id: String) -> Result<Created<User>, ApiError> {
+    Ok(Created(platform.hub.blocking(None, move |hub| hub.registry().user(&id)).await?))
+}
+
+async fn show(platform: Platform, ask: Ask<Which>) -> Result<Found<User>, ApiError> {
+    let who = ask.path.user;
+    Ok(Found(platform.hub.blocking(None, move |hub| hub.registry().user(&who)).await?))
+}
+
+async fn update(platform: Platform, ask: Ask<Which, Nothing, Json<Patch>>) -> Result<Found<User>, ApiError> {
+    let (who, Json(Patch { status })) = (ask.path.user, ask.body);
+    Ok(Found(platform.hub.blocking(None, move |hub| hub.set_user_status(&who, status)).await?))
+}
+
+async fn delete(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {
+    let who = ask.path.user;
+    platform.hub.blocking(None, move |hub| hub.delete_user(&who)).await?;
+    Ok(Done)
+}

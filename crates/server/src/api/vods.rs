@@ -1,0 +1,126 @@
+//! Recordings of an app.
+
+use axum::http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use streamhub::access::Permission;
+use streamhub::time::Moment;
+use streamhub::vods::{self, Dir, NewVod, Order, Status, Vod, VodFilter, VodPatch};
+use streamhub::{HubError, Page};
+
+use crate::answer::{Created, Done, Found, List};
+use crate::api::{flag, limit, page};
+use crate::ask::{Ask, Json, Nothing};
+use crate::error::ApiError;
+use crate::policy::OnApp;
+use crate::route::{Route, repeatable, route};
+
+const ALL: &str = "/apps/{app}/vods";
+const ONE: &str = "/apps/{app}/vods/{id}";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route(Method::GET, ALL, "vod.list", Permission::AppRead, list).about("List recordings"),
+        repeatable(Method::POST, ALL, "vod.create", Permission::AppWrite, create, created)
+            .about("Add a recording"),
+        route(Method::GET, ONE, "vod.show", Permission::AppRead, show).about("Show a recording"),
+        route(Method::PATCH, ONE, "vod.update", Permission::AppWrite, update).about("Change a recording"),
+        route(Method::DELETE, ONE, "vod.delete", Permission::AppWrite, delete)
+            .about("Remove a recording and its local file"),
+    ]
+}
+
+/// Which recordings are listed, and in which order.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    /// Only those of this room.
+    room: Option<String>,
+    /// Only those that are this far.
+    status: Option<Status>,
+    /// Only those that began then or later.
+    since: Option<Moment>,
+    /// Only those that began then or earlier.
+    until: Option<Moment>,
+    /// What they are ordered by.
+    #[serde(default)]
+    order: Order,
+    /// In which direction.
+    #[serde(default)]
+    dir: Dir,
+    /// `1`: all of them at once, whatever the limit.
+    #[serde(default, deserialize_with = "flag")]
+    #[schemars(with = "Flag")]
+    all: bool,
+    /// How many at the most.
+    #[serde(default = "limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
+    /// How many are passed over.
+    #[serde(default)]
+    #[schemars(range(max = 4_294_967_295_u32))]
+    offset: u32,
+}
+
+/// On or off.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "it stands for a flag in the documentation")]
+enum Flag {
+    #[schemars(rename = "1")]
+    One,
+    #[schemars(rename = "0")]
+    Zero,
+    #[schemars(rename = "true")]
+    True,
+    #[schemars(rename = "false")]
+    False,
+}
+
+/// One recording.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Which {
+    /// The recording's number.
+    id: i64,
+}
+
+async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Vod>, ApiError> {
+    let Filter { room, status, since, until, order, dir, all, limit, offset } = ask.query;
+    let asked = page(limit, offset)?;
+    let page = if all { Page::ALL } else { asked };
+    let filter = VodFilter { room, status, since, until, order, dir, page };
+    let lease = on.lease().await?;
+    let read = move |tx: &streamhub::ReadTx<'_>| Ok::<_, HubError>(vods::list(tx, &filter)?);
+    let listed = if all { lease.read_async(read).await? } else { lease.peek(read).await? };
+    Ok(List::page(listed.data, listed.total, limit, if all { 0 } else { offset }))
+}
+
+async fn create(on: OnApp, ask: Ask<Nothing, Nothing, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {
+    let Json(mut new) = ask.body;
+    // A recording of which nothing else is said begins as it is announced.
+    new.started_at.get_or_insert_with(Moment::now);
+    Ok(Created(on.lease().await?.create_vod_async(new).await?))
+}
+
+/// What was added, where the answer that said so was lost.
+async fn created(on: OnApp, id: String) -> Result<Created<Vod>, ApiError> {
+    Ok(Created(find(&on, id.parse().map_err(|_| ApiError::AnswerLost)?).await?))
+}
+
+async fn show(on: OnApp, ask: Ask<Which>) -> Result<Found<Vod>, ApiError> {
+    Ok(Found(find(&on, ask.path.id).await?))
+}
+
+async fn find(on: &OnApp, id: i64) -> Result<Vod, ApiError> {
+    let found = on.lease().await?.peek(move |tx| Ok::<_, HubError>(vods::by_id(tx, id)?)).await?;
+    found.ok_or(ApiError::NotFound)
+}
+
+async fn update(on: OnApp, ask: Ask<Which, Nothing, Json<VodPatch>>) -> Result<Found<Vod>, ApiError> {
+    Ok(Found(on.lease().await?.update_vod_async(ask.path.id, ask.body.0).await?))
+}
+
+async fn delete(on: OnApp, ask: Ask<Which>) -> Result<Done, ApiError> {
+    on.lease().await?.delete_vod_async(ask.path.id).await?;
+    Ok(Done)
+}

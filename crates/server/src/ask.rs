@@ -1,0 +1,131 @@
+//! What a request asks for, parsed: parameters of its path and query, and its body.
+//!
+//! Whatever does not fit is refused with a message that says where, and nothing is ignored in silence: a
+//! parameter or field that no handler knows is refused too.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::error::ApiError;
+
+/// A parsed request: parameters of the path beyond those that its policy reads, of the query, and the body.
+#[derive(Debug)]
+pub(crate) struct Ask<P = Nothing, Q = Nothing, B = Nothing> {
+    pub(crate) path: P,
+    pub(crate) query: Q,
+    pub(crate) body: B,
+}
+
+/// No parameter, or no body.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+pub(crate) struct Nothing {}
+
+/// A body in JSON.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// A value that is written as an object: serde takes a list of its fields for one too, which is what nobody
+/// means.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+/// What a body may be.
+pub(crate) trait Body: Sized + Send + 'static {
+    /// Its schema, where there is one.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+
+    /// Reads it.
+    fn read(request: Request) -> impl Future<Output = Result<Self, ApiError>> + Send;
+}
+
+impl<P, Q, B> Ask<P, Q, B>
+where
+    P: DeserializeOwned + Send + 'static,
+    Q: DeserializeOwned + Send + 'static,
+    B: Body,
+{
+    pub(crate) async fn parse(mut parts: Parts, body: axum::body::Body) -> Result<Self, ApiError> {
+        let Path(path) = Path::from_request_parts(&mut parts, &())
+            .await
+            .map_err(|rejection| ApiError::invalid("invalid_path", rejection.body_text()))?;
+        let Query(query) = Query::from_request_parts(&mut parts, &())
+            .await
+            .map_err(|rejection| ApiError::invalid("invalid_query", reason(&rejection)))?;
+        let body = B::read(Request::from_parts(parts, body)).await?;
+        Ok(Self { path, query, body })
+    }
+}
+
+impl Body for Nothing {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+
+    async fn read(_: Request) -> Result<Self, ApiError> {
+        Ok(Self {})
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> Body for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        match axum::Json::from_request(request, &()).await {
+            Ok(axum::Json(Object(body))) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::MediaType),
+            Err(JsonRejection::BytesRejection(rejection)) => Err(ApiError::unread(rejection.status())),
+            Err(rejection) => Err(ApiError::invalid("invalid_body", reason(&rejection))),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// Any body as it is.
+impl Body for Bytes {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        Self::from_request(request, &()).await.map_err(|rejection| ApiError::unread(rejection.status()))
+    }
+}
+
+/// What the parser says, without what axum says around it.
+fn reason(rejection: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = rejection;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

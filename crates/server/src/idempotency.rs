@@ -1,0 +1,85 @@
+//! `Idempotency-Key`: a request that is sent again is carried out once, and answered with what really happened.
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use streamhub::idempotency::{Answer, Recall};
+use streamhub::{AppId, Hub};
+
+use crate::config::MAX_BODY;
+use crate::error::ApiError;
+
+/// What a client calls its request.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says that an answer is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The longest key.
+const LONGEST: usize = 255;
+
+/// A client's key for a request that changes something, and a print of what it asks for. The body is read for
+/// it, and handed on.
+pub(crate) async fn find(parts: &Parts, body: Body) -> Result<(Option<(String, String)>, Body), ApiError> {
+    let Some(key) = parts.headers.get(HEADER).filter(|_| parts.method == Method::POST) else {
+        return Ok((None, body));
+    };
+    let is_key =
+        |key: &&str| (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = key.to_str().ok().filter(is_key).ok_or_else(|| {
+        let message = format!("Idempotency-Key: 1 to {LONGEST} visible characters of ASCII, without spaces");
+        ApiError::invalid("invalid_idempotency_key", message)
+    })?;
+    let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::BodyTooLarge)?;
+    let print = print(parts, &body);
+    Ok((Some((key.to_owned(), print)), Body::from(body)))
+}
+
+fn print(parts: &Parts, body: &Bytes) -> String {
+    streamhub::idempotency::print(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), body])
+}
+
+/// Answers a request, unless it was carried out before. `answer` is given what the request was done to where its
+/// answer was lost, and nothing where it is to be carried out.
+pub(crate) async fn once<Answering>(
+    hub: Option<Hub>,
+    app: Option<AppId>,
+    answer: impl FnOnce(Option<String>) -> Answering,
+) -> Result<Response, ApiError>
+where
+    Answering: Future<Output = Result<Response, ApiError>>,
+{
+    let Some(hub) = hub.filter(Hub::is_repeatable) else { return answer(None).await };
+    let recall = hub.blocking(app.as_ref(), {
+        let app = app.clone();
+        move |hub| hub.recall(app.as_ref())
+    });
+    let (response, _under_way) = match recall.await? {
+        Some(Recall::Fresh(under_way)) => (answer(None).await?, Some(under_way)),
+        Some(Recall::Done(done)) => (answer(Some(done.entry.target.unwrap_or_default())).await?, None),
+        Some(Recall::Answered(kept)) => return Ok(replayed(kept)),
+        Some(Recall::UnderWay) => return Err(ApiError::Repeated { code: "request_under_way" }),
+        Some(Recall::Another) => return Err(ApiError::Repeated { code: "idempotency_key_reused" }),
+        None => return answer(None).await,
+    };
+    let (parts, body) = response.into_parts();
+    let body =
+        axum::body::to_bytes(body, usize::MAX).await.map_err(|error| ApiError::Broken(error.to_string()))?;
+    let kept = Answer { status: parts.status.as_u16(), body: body.to_vec() };
+    // It was carried out; that its answer is not kept is no reason to say anything else.
+    if let Err(error) = hub.blocking(None, move |hub| hub.keep_answer(kept)).await {
+        tracing::warn!(%error, "an answer is not kept for a request that may be sent again");
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn replayed(kept: Answer) -> Response {
+    let mut response = Response::new(Body::from(kept.body));
+    *response.status_mut() = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}

@@ -1,0 +1,149 @@
+//! What every request goes through on its way to its handler, and every answer on its way back.
+//!
+//! From the outside in: cross-origin requests, where they are configured; the request's id and the client's
+//! address; the access log and the metrics; panics; the limits; compression. Which limits the connection
+//! itself has is said in [`connection`](crate::connection).
+
+use std::any::Any;
+use std::future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use streamhub::settings::Origin;
+use tokio::time;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::access_log::Line;
+use crate::address::ClientAddress;
+use crate::body::Watched;
+use crate::config::{MAX_BODY, MAX_HEADERS, MAX_URI};
+use crate::error::ApiError;
+use crate::request::{self, RequestId, X_REQUEST_ID};
+use crate::service::Service;
+
+/// Answers that are shorter are not worth compressing.
+const WORTH_COMPRESSING: u64 = 1024;
+
+/// How long a browser may believe what it was told of other origins.
+const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
+
+/// Puts the layers around all routes that `router` has by then.
+pub(crate) fn layers<S: Clone + Send + Sync + 'static>(router: Router<S>, service: &Service) -> Router<S> {
+    let worth_it = DefaultPredicate::new().and(SizeAbove::new(WORTH_COMPRESSING));
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
+    let router = router.layer((middleware::from_fn_with_state(service.clone(), around), compression));
+    match &*service.config().cors_origins {
+        [] => router,
+        origins => router.layer(cors(origins)),
+    }
+}
+
+fn cors(origins: &[Origin]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin.as_str() == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()))
+    };
+    let idempotency_key = HeaderName::from_static("idempotency-key");
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key, X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID, header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE)
+}
+
+async fn around(State(service): State<Service>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let address =
+        ClientAddress::find(request.extensions(), request.headers(), &service.config().trusted_proxies);
+    let line = Line::begin(service.clone(), &request, id.clone(), address);
+    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(address);
+    let header = id.header();
+    let answer = without_panic(within_limits(&service, request, next));
+    let (mut response, principal) = request::answering(id, answer).await;
+    response.headers_mut().insert(X_REQUEST_ID, header);
+    line.answered(&response, principal);
+    response
+}
+
+/// A handler that panicked has failed, and takes nobody with it.
+async fn without_panic(answer: impl Future<Output = Response>) -> Response {
+    let mut answer = pin!(answer);
+    let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    };
+    match future::poll_fn(poll).await {
+        Ok(response) => response,
+        Err(panic) => ApiError::Broken(format!("a panic: {}", words(&*panic))).into_response(),
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of no words")
+}
+
+/// Whether the caller may have an answer at all, and then how long that may take.
+async fn within_limits(service: &Service, mut request: Request, next: Next) -> Response {
+    if let Some(refusal) = too_large(&request) {
+        return refusal.into_response();
+    }
+    // Who looks after the server must reach it above all while it has much to do.
+    let room = service.room();
+    if room.is_none() && !is_probe(request.uri().path()) {
+        service.metrics().shed();
+        return ApiError::Overloaded.into_response();
+    }
+    DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+    let mut sent: Option<Arc<AtomicBool>> = None;
+    if !request.body().is_end_stream() {
+        let whole = Arc::clone(sent.insert(Arc::default()));
+        let whole = move || whole.store(true, Ordering::Relaxed);
+        request = request.map(|body| Body::new(Watched::new(body, whole)));
+    }
+    match time::timeout(service.config().request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        // Whether the client or the server was too slow shows in whether all of the request was there.
+        Err(_) if sent.is_none_or(|sent| sent.load(Ordering::Relaxed)) => ApiError::TimedOut.into_response(),
+        Err(_) => ApiError::TooSlow.into_response(),
+    }
+}
+
+/// What of a request is longer than anything that is asked for here, as far as its head says.
+fn too_large(request: &Request) -> Option<ApiError> {
+    let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if uri > MAX_URI {
+        Some(ApiError::UriTooLong)
+    } else if headers > MAX_HEADERS {
+        Some(ApiError::HeadersTooLarge)
+    } else {
+        // A body that does not say its length is measured while it is read.
+        (request.body().size_hint().lower() > MAX_BODY as u64).then_some(ApiError::BodyTooLarge)
+    }
+}
+
+/// Whether this is what a supervisor asks, at any of the places where it is answered.
+fn is_probe(path: &str) -> bool {
+    matches!(path.strip_prefix("/api/v1").unwrap_or(path), "/health" | "/ready" | "/metrics")
+}
+
+#[cfg(test)]
+mod tests;

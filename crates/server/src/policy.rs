@@ -1,0 +1,480 @@
+//! Who may ask for what: the policy of each route, and how it is enforced.
+//!
+//! A route is made with a policy and with a handler that takes what this policy grants ([`OnApp`],
+//! [`OnTenant`], …). Only the policy makes such a grant, so a handler cannot be reached without it, and a
+//! route without a policy does not compile.
+//!
+//! Without an acceptable credential the answer is 401, whatever was asked for. What somebody may not read is
+//! answered as what is not there, 404; what may be read and not done, 403.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::Method;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::request::Parts;
+use schemars::{Schema, SchemaGenerator};
+use streamhub::access::{Permission, Principal, Who, Within};
+use streamhub::idempotency::Repeatable;
+use streamhub::sessions::Client;
+use streamhub::tokens::TokenScope;
+use streamhub::users::User;
+use streamhub::{Actor, AppId, Hub, HubError, Owner, TenantId};
+
+use crate::address::ClientAddress;
+use crate::error::ApiError;
+use crate::idempotency;
+use crate::request;
+use crate::service::Service;
+
+/// Who may ask, as the documentation and the tests see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Everybody.
+    Public,
+    /// Whoever shows credentials in the body: a password, or the one-time set-up token.
+    Credentials,
+    /// Whoever has an acceptable credential; what is shown depends on it.
+    Authenticated,
+    /// Those who may do this in any tenant; what they reach is theirs only.
+    Somewhere(Permission),
+    /// A person with a session.
+    Session,
+    /// Those who may do this in the tenant of the path.
+    Tenant(Permission),
+    /// Those who may do this with the app of the path.
+    App(Permission),
+    /// Superadmins and global tokens of the platform's.
+    Platform,
+    /// A node of the cluster, by its token.
+    Node,
+    /// As [`Platform`](Self::Platform), and a loopback client where that is configured.
+    Metrics,
+}
+
+/// What a policy grants to a handler.
+pub(crate) trait Access: Sized + Send + 'static {
+    /// What is declared beside the route.
+    type Policy: Copy + Send + Sync + 'static;
+
+    /// The parameter of the path that is read here.
+    const PARAMETER: Option<Parameter> = None;
+
+    /// The policy, for the documentation and the tests.
+    fn policy(policy: Self::Policy) -> Policy;
+
+    /// The app that the route is about.
+    fn app(&self) -> Option<&AppId> {
+        None
+    }
+
+    /// Lets a request in, or says why not.
+    fn enter(
+        entrance: &Entrance,
+        policy: Self::Policy,
+    ) -> impl Future<Output = Result<Self, ApiError>> + Send;
+}
+
+/// A parameter of the path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+/// A request before anybody was let in.
+pub(crate) struct Entrance {
+    service: Service,
+    parts: Parts,
+    parameters: HashMap<String, String>,
+    /// The key under which the request may be sent again, and a print of what it asks for.
+    repeatable: Option<(String, String)>,
+    /// The hub, acting for whoever asks, once that is known.
+    acting: OnceLock<Hub>,
+}
+
+/// Somebody of whom nothing needs to be known.
+#[derive(Clone, Debug)]
+pub(crate) struct Anyone {
+    pub(crate) service: Service,
+}
+
+/// Somebody who is about to say who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Stranger {
+    /// Acts for nobody who is known.
+    pub(crate) hub: Hub,
+    pub(crate) client: Client,
+}
+
+/// Somebody with an acceptable credential.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Acts for the caller.
+    pub(crate) hub: Hub,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// A person with a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) hub: Hub,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) user: User,
+    pub(crate) session: String,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Somebody who may do what the route does in some tenant, or everywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Somewhere {
+    pub(crate) hub: Hub,
+    pub(crate) principal: Arc<Principal>,
+    /// Where.
+    pub(crate) within: Within,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct OnNode {
+    pub(crate) hub: Hub,
+}
+
+/// Somebody who may see figures of everything.
+#[derive(Clone, Debug)]
+pub(crate) struct OnMetrics {
+    pub(crate) service: Service,
+}
+
+/// Somebody to whom everything is permitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Platform {
+    pub(crate) service: Service,
+    pub(crate) hub: Hub,
+}
+
+/// Somebody who may do what the route does in this tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct OnTenant {
+    pub(crate) hub: Hub,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) tenant: TenantId,
+}
+
+/// Somebody who may do what the route does with this app.
+#[derive(Clone, Debug)]
+pub(crate) struct OnApp {
+    pub(crate) hub: Hub,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) id: AppId,
+    /// The registry's number of the app.
+    pub(crate) app: i64,
+    /// Its tenant.
+    pub(crate) tenant: TenantId,
+}
+
+impl Entrance {
+    /// Of a request, whose body is handed back to be read later.
+    pub(crate) async fn new(service: Service, request: Request) -> Result<(Self, Body), ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let (repeatable, body) = idempotency::find(&parts, body).await?;
+        let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let parameters = parameters.map_or_else(
+            |_| HashMap::new(),
+            |found| found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        );
+        Ok((Self { service, parts, parameters, repeatable, acting: OnceLock::new() }, body))
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        self.parts
+    }
+
+    /// The hub, acting for whoever asks, where that was found out.
+    pub(crate) fn acting(&self) -> Option<&Hub> {
+        self.acting.get()
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The hub, for an address that is not blocked. Whatever a client says of its address, the peer's counts too.
+    async fn hub(&self) -> Result<Hub, ApiError> {
+        let hub = self.service.hub()?;
+        let found = self.parts.extensions.get::<ClientAddress>();
+        let addresses = found.map_or([None; 2], |found| [found.peer, found.client]);
+        for address in addresses.into_iter().flatten() {
+            if hub.is_blocked_async(address).await? {
+                return Err(ApiError::Blocked);
+            }
+        }
+        Ok(hub)
+    }
+
+    fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
+    }
+
+    fn request(&self) -> String {
+        request::id().as_str().to_owned()
+    }
+
+    /// The token after `Bearer`; the scheme's case does not count.
+    fn bearer(&self) -> Option<&str> {
+        let (scheme, credential) = self.header(AUTHORIZATION)?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+    }
+
+    fn act(&self, hub: &Hub, principal: String) -> Hub {
+        let repeatable = self.repeatable.as_ref();
+        let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
+        let actor = Actor { principal, address: self.address(), request: Some(self.request()), repeatable };
+        request::name_principal(&actor.principal);
+        let acting = hub.acting(actor);
+        let _ = self.acting.set(acting.clone());
+        acting
+    }
+}
+
+impl Access for Anyone {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Public
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        Ok(Self { service: entrance.service.clone() })
+    }
+}
+
+impl Access for Stranger {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Credentials
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let (hub, address) = (entrance.hub().await?, entrance.address());
+        let actor = Actor { address, request: Some(entrance.request()), ..Actor::new("anonymous") };
+        let user_agent = entrance.header(USER_AGENT).map(str::to_owned);
+        Ok(Self { hub: hub.acting(actor), client: Client { address, user_agent } })
+    }
+}
+
+impl Access for Caller {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Authenticated
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let hub = entrance.hub().await?;
+        let credential = entrance.bearer().ok_or(ApiError::Unauthorized)?;
+        let address = entrance.address();
+        let principal = hub.authenticate_async(credential, address).await?.ok_or(ApiError::Unauthorized)?;
+        let hub = entrance.act(&hub, principal.name());
+        Ok(Self { hub, principal, address })
+    }
+}
+
+impl Access for Somewhere {
+    type Policy = Permission;
+
+    fn policy(permission: Permission) -> Policy {
+        Policy::Somewhere(permission)
+    }
+
+    async fn enter(entrance: &Entrance, permission: Permission) -> Result<Self, ApiError> {
+        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
+        let within = principal.within(permission);
+        let is_nowhere = match &within {
+            Within::Tenants(tenants) => tenants.is_empty(),
+            Within::Everything | Within::App(_) => false,
+        };
+        if is_nowhere { Err(ApiError::Forbidden) } else { Ok(Self { hub, principal, within }) }
+    }
+}
+
+impl Somewhere {
+    /// The tenant that is meant: the named one, if the caller may there what the route does, else the only one
+    /// in which the caller may; `platform` for those who may everything.
+    pub(crate) fn tenant(&self, named: Option<TenantId>) -> Result<TenantId, ApiError> {
+        match (&self.within, named) {
+            (Within::Everything, named) => Ok(named.unwrap_or_else(TenantId::platform)),
+            (Within::Tenants(tenants), Some(named)) if tenants.contains(&named) => Ok(named),
+            (Within::Tenants(_), Some(named)) if self.principal.may_in(&named, Permission::UsageRead) => {
+                Err(ApiError::Forbidden)
+            }
+            (Within::Tenants(tenants), None) => match tenants.as_slice() {
+                [only] => Ok(only.clone()),
+                _ => Err(ApiError::invalid("invalid_body", "tenantId: you work for several, so name one")),
+            },
+            _ => Err(ApiError::NotFound),
+        }
+    }
+}
+
+impl Access for OnNode {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Node
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let hub = entrance.hub().await?;
+        if !hub.blocking(None, |hub| hub.registry().has_node_token()).await? {
+            return Err(ApiError::NotConfigured);
+        }
+        let credential = entrance.header("x-cluster-token").ok_or(ApiError::Unauthorized)?;
+        let principal = hub.authenticate_async(credential, entrance.address()).await?;
+        match principal.as_deref().map(Principal::who) {
+            Some(Who::Token(token)) if token.scope == TokenScope::Node => {}
+            _ => return Err(ApiError::Unauthorized),
+        }
+        let name = principal.map(|principal| principal.name()).unwrap_or_default();
+        Ok(Self { hub: entrance.act(&hub, name) })
+    }
+}
+
+impl Access for Person {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Session
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let Caller { hub, principal, address, .. } = Caller::enter(entrance, ()).await?;
+        match principal.who() {
+            Who::User { user, session, .. } => {
+                let (user, session) = (user.clone(), session.clone());
+                Ok(Self { hub, principal, user, session, address })
+            }
+            Who::Token(_) => Err(ApiError::Forbidden),
+        }
+    }
+}
+
+impl Access for Platform {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Platform
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
+        let service = entrance.service.clone();
+        if principal.is_platform() { Ok(Self { service, hub }) } else { Err(ApiError::Forbidden) }
+    }
+}
+
+impl Access for OnMetrics {
+    type Policy = ();
+
+    fn policy((): ()) -> Policy {
+        Policy::Metrics
+    }
+
+    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
+        let service = entrance.service.clone();
+        let is_local =
+            entrance.parts.extensions.get::<ClientAddress>().is_some_and(ClientAddress::is_loopback);
+        if !(service.config().metrics_loopback && is_local) {
+            Platform::enter(entrance, ()).await?;
+        }
+        Ok(Self { service })
+    }
+}
+
+impl Access for OnTenant {
+    type Policy = Permission;
+
+    const PARAMETER: Option<Parameter> = Some(Parameter {
+        name: "tenant",
+        about: "The tenant's key.",
+        schema: |generator| generator.subschema_for::<TenantId>(),
+    });
+
+    fn policy(permission: Permission) -> Policy {
+        Policy::Tenant(permission)
+    }
+
+    async fn enter(entrance: &Entrance, permission: Permission) -> Result<Self, ApiError> {
+        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
+        // An older registry may hold keys of any form.
+        let tenant = TenantId::from_registry(entrance.parameter("tenant").to_owned());
+        if !principal.may_in(&tenant, Permission::UsageRead) {
+            return Err(ApiError::NotFound);
+        }
+        let found = tenant.clone();
+        hub.blocking(None, move |hub| hub.registry().tenant(&found)).await?;
+        if !principal.may_in(&tenant, permission) {
+            return Err(ApiError::Forbidden);
+        }
+        Ok(Self { hub, principal, tenant })
+    }
+}
+
+impl Access for OnApp {
+    type Policy = Permission;
+
+    const PARAMETER: Option<Parameter> = Some(Parameter {
+        name: "app",
+        about: "The app's name.",
+        schema: |generator| generator.subschema_for::<AppId>(),
+    });
+
+    fn policy(permission: Permission) -> Policy {
+        Policy::App(permission)
+    }
+
+    async fn enter(entrance: &Entrance, permission: Permission) -> Result<Self, ApiError> {
+        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
+        let id: AppId = entrance
+            .parameter("app")
+            .parse()
+            .map_err(|error: streamhub::BadAppId| ApiError::invalid("invalid_path", error.to_string()))?;
+        let Owner { app, tenant } = hub.owner_async(&id).await?;
+        if !principal.may_with(app, &tenant, Permission::AppRead) {
+            return Err(ApiError::NotFound);
+        }
+        if !principal.may_with(app, &tenant, permission) {
+            return Err(ApiError::Forbidden);
+        }
+        Ok(Self { hub, principal, id, app, tenant })
+    }
+
+    fn app(&self) -> Option<&AppId> {
+        Some(&self.id)
+    }
+}
+
+impl OnApp {
+    /// An app in use.
+    pub(crate) async fn lease(&self) -> Result<streamhub::Lease, HubError> {
+        self.hub.app_async(&self.id).await
+    }
+}

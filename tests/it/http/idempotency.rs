@@ -1,0 +1,77 @@
+//! `Idempotency-Key`: what is sent twice is carried out once.
+
+use serde_json::{Value, json};
+use streamhub_tests::command::Response;
+
+use super::Site;
+
+fn send(site: &Site, key: &str, path: &str, body: &Value) -> Response {
+    let bearer = format!("Bearer {}", site.root);
+    let headers =
+        [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", key)];
+    site.server.request("POST", &format!("/api/v1{path}"), &headers, &body.to_string())
+}
+
+#[test]
+fn a_request_that_is_sent_again_is_answered_as_the_first_was() {
+    let site = Site::new();
+    let tenant = json!({ "id": "acme" });
+    let first = send(&site, "k1", "/tenants", &tenant);
+    let second = send(&site, "k1", "/tenants", &tenant);
+    assert_eq!((first.status, second.status), (201, 201));
+    assert_eq!(first.json(), second.json());
+    assert_eq!(second.header("idempotency-replayed"), Some("true"));
+    assert_eq!(site.post(&site.root, "/tenants", &tenant).status, 409, "without the key it is another request");
+
+    // A secret is shown again to whoever has the key, and to nobody else.
+    let token = json!({ "name": "ci", "scope": "global", "tenantId": "acme" });
+    let made = send(&site, "k2", "/tokens", &token).json();
+    assert_eq!(send(&site, "k2", "/tokens", &token).json(), made);
+    assert_eq!(site.get(&site.root, "/tokens").json()["total"], 1);
+
+    // What an app's own database holds.
+    site.app("acme", "news-24");
+    let vod = json!({ "name": "a.mp4" });
+    let added = send(&site, "k3", "/apps/news-24/vods", &vod);
+    assert_eq!(added.status, 201);
+    assert_eq!(send(&site, "k3", "/apps/news-24/vods", &vod).json(), added.json());
+    assert_eq!(site.get(&site.root, "/apps/news-24/vods").json()["total"], 1);
+}
+
+#[test]
+fn a_key_stands_for_one_request() {
+    let site = Site::new();
+    assert_eq!(send(&site, "k1", "/tenants", &json!({ "id": "acme" })).status, 201);
+    let another = send(&site, "k1", "/tenants", &json!({ "id": "globex" }));
+    assert_eq!((another.status, &another.json()["code"]), (409, &json!("idempotency_key_reused")));
+    for bad in ["with space", &"x".repeat(256)] {
+        let refused = send(&site, bad, "/tenants", &json!({ "id": "globex" }));
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_idempotency_key")));
+    }
+    // What was refused was not carried out, and may be tried again with the same key.
+    site.app("acme", "a-1");
+    site.app("acme", "a-2");
+    let third = json!({ "name": "a-3", "tenantId": "acme" });
+    assert_eq!(send(&site, "k4", "/apps", &third).status, 429);
+    assert_eq!(site.ask("DELETE", "/apps/a-1", &site.root, None).status, 200);
+    assert_eq!(send(&site, "k4", "/apps", &third).status, 201);
+    assert_eq!(send(&site, "k4", "/apps", &third).status, 201, "and is answered again");
+}
+
+#[test]
+fn a_kill_before_the_answer_does_not_carry_it_out_twice() {
+    let site = Site::new();
+    site.tenant("acme");
+    site.app("acme", "news-24");
+    let stream = json!({ "streamId": "live/cam", "type": "rtmp" });
+    assert_eq!(send(&site, "k1", "/apps/news-24/streams", &stream).status, 201);
+    let made = send(&site, "k2", "/apps", &json!({ "name": "radio-1", "tenantId": "acme" })).json();
+    // The answers are lost, and what upkeep had not shipped is still in the app's outbox.
+    let site = site.killed_and_started(|control| {
+        control.execute("UPDATE _streamhub_idempotency SET status = NULL, answer = NULL", []).expect("a table");
+    });
+    let again = send(&site, "k1", "/apps/news-24/streams", &stream);
+    assert_eq!((again.status, &again.json()["streamId"]), (201, &json!("live/cam")));
+    let again = send(&site, "k2", "/apps", &json!({ "name": "radio-1", "tenantId": "acme" }));
+    assert_eq!((again.status, again.json()), (201, made));
+}

@@ -1,0 +1,173 @@
+//! Who asks: tokens, sessions, addresses.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use streamhub_tests::command::Streamhub;
+
+use super::{PASSWORD, Site};
+
+#[test]
+fn every_refused_credential_gets_the_same_answer() {
+    let site = Site::new();
+    let elsewhere =
+        site.token(&json!({ "name": "t", "scope": "global", "allowedIps": ["2001:db8::/32"] }));
+    let without_id = |credential: &str| {
+        let answer = site.get(credential, "/apps");
+        let mut body = answer.json();
+        body["requestId"].take();
+        (answer.status, answer.header("www-authenticate").map(str::to_owned), body)
+    };
+    let anonymous = without_id("");
+    assert_eq!(anonymous.0, 401);
+    for credential in ["sk_garbage", "ss_garbage", "x", &elsewhere] {
+        assert_eq!(without_id(credential), anonymous, "{credential}");
+    }
+    for header in ["Basic cm9vdDpyb290", "Bearer", "Bearer ", "bearer\tsk_x", "sk_x"] {
+        let answer = site.server.request("GET", "/api/v1/apps", &[("Authorization", header)], "");
+        assert_eq!(answer.status, 401, "{header:?}");
+    }
+}
+
+#[test]
+fn a_revoked_token_stops_working_while_a_thousand_requests_use_it() {
+    let site = Site::new();
+    let made = site.made("/tokens", &json!({ "name": "t", "scope": "global" }));
+    let token = made["token"].as_str().expect("a token");
+    let (revoked, asked, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while asked.fetch_add(1, Ordering::Relaxed) < 1000 {
+                    let is_revoked = revoked.load(Ordering::SeqCst);
+                    let status = site.get(token, "/apps").status;
+                    // What began after the revocation was answered is refused.
+                    assert!(status == 401 || (status == 200 && !is_revoked), "{status} {is_revoked}");
+                    refused.fetch_add(usize::from(status == 401), Ordering::Relaxed);
+                }
+            });
+        }
+        while asked.load(Ordering::Relaxed) < 200 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let path = format!("/tokens/{}", made["id"]);
+        assert_eq!(site.ask("DELETE", &path, &site.root, None).status, 204);
+        revoked.store(true, Ordering::SeqCst);
+    });
+    assert!(refused.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn sessions_are_listed_and_end_when_they_are_told_to() {
+    let site = Site::new();
+    let (one, other) = (site.log_in("root@example.org"), site.log_in("root@example.org"));
+    let listed = site.get(&one, "/auth/sessions").json();
+    assert_eq!(listed["total"], 3);
+    assert!(!listed.to_string().contains("ss_"), "no token is shown: {listed}");
+    assert_eq!(site.ask("POST", "/auth/logout", &other, None).status, 204);
+    assert_eq!(site.get(&other, "/account").status, 401);
+    assert_eq!(site.get(&one, "/account").json()["email"], "root@example.org");
+
+    // Somebody else's session is not there.
+    let ana = site.person("ana@example.org", None);
+    let id = listed["data"][0]["id"].as_str().expect("an id");
+    assert_eq!(site.ask("DELETE", &format!("/auth/sessions/{id}"), &ana, None).status, 404);
+    assert_eq!(site.ask("DELETE", "/auth/sessions", &one, None).status, 204);
+    assert_eq!([&one, &site.root].map(|session| site.get(session, "/account").status), [401, 401]);
+    assert_eq!(site.get(&ana, "/account").status, 200);
+}
+
+#[test]
+fn a_login_is_refused_in_one_way_and_throttled_over_a_restart() {
+    let site = Site::new();
+    let login = |site: &Site, email: &str| {
+        let answer = site.post("", "/auth/login", &json!({ "email": email, "password": "a wrong guess" }));
+        let mut body = answer.json();
+        body["requestId"].take();
+        (answer.status, body)
+    };
+    let wrong = login(&site, "root@example.org");
+    assert_eq!(wrong.0, 401);
+    assert_eq!(login(&site, "nobody@example.org"), wrong);
+    for _ in 0..9 {
+        login(&site, "root@example.org");
+    }
+    let site = site.killed_and_started(|_| {});
+    let body = json!({ "email": "Root@Example.org", "password": PASSWORD });
+    let throttled = site.post("", "/auth/login", &body);
+    assert_eq!((throttled.status, &throttled.json()["code"]), (429, &json!("too_many_attempts")));
+    let wait: u64 = throttled.header("retry-after").expect("how long").parse().expect("seconds");
+    assert!((1..=900).contains(&wait), "{wait}");
+    // The session that was there goes on.
+    assert_eq!(site.get(&site.root, "/account").status, 200);
+}
+
+#[test]
+fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
+    let ask = |site: &Site, token: &str, forwarded: Option<&str>| {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        headers.extend(forwarded.map(|forwarded| ("X-Forwarded-For", forwarded)));
+        site.server.request("GET", "/api/v1/apps", &headers, "").status
+    };
+    let local = json!({ "name": "t", "scope": "global", "allowedIps": ["127.0.0.0/8"] });
+    let office = json!({ "name": "t", "scope": "global", "allowedIps": ["203.0.113.0/24", "2001:db8::/32"] });
+
+    let site = Site::new();
+    let (at_local, at_office) = (site.token(&local), site.token(&office));
+    assert_eq!(ask(&site, &at_local, None), 200);
+    // Whoever says something of its address without being trusted has none.
+    assert_eq!(ask(&site, &at_local, Some("127.0.0.1")), 401);
+    assert_eq!(ask(&site, &at_office, Some("203.0.113.7")), 401);
+
+    let site = Site::served(|streamhub: Streamhub| {
+        streamhub.env("STREAMHUB_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")
+    });
+    let (at_local, at_office) = (site.token(&local), site.token(&office));
+    assert_eq!(ask(&site, &at_office, Some("203.0.113.7")), 200);
+    assert_eq!(ask(&site, &at_office, Some("198.51.100.1, 2001:db8::1, 10.1.2.3")), 200);
+    // The leftmost is what the client says of itself.
+    assert_eq!(ask(&site, &at_office, Some("203.0.113.7, 198.51.100.1")), 401);
+    assert_eq!(ask(&site, &at_office, Some("203.0.113.7, nonsense")), 401);
+    assert_eq!(ask(&site, &at_local, Some("203.0.113.7")), 401);
+}
+
+#[test]
+fn using_a_token_writes_nothing_for_each_request() {
+    let site = Site::new();
+    let token = site.token(&json!({ "name": "t", "scope": "global" }));
+    let before = site.wal_bytes();
+    for _ in 0..200 {
+        assert_eq!(site.get(&token, "/tenants").status, 200);
+    }
+    assert_eq!(site.wal_bytes(), before, "200 requests, and no write of the control database");
+    // It is written down when the server stops, at the latest.
+    let site = site.stopped_and_started();
+    let listed = site.get(&site.root, "/tokens").json();
+    assert!(listed["data"][0]["lastUsedAt"].is_string(), "{listed}");
+}
+
+#[test]
+fn what_may_be_done_with_an_own_account() {
+    let site = Site::new();
+    let ana = site.person("ana@example.org", None);
+    let again = site.log_in("ana@example.org");
+    let change = |body: &Value| site.ask("PATCH", "/account", &ana, Some(body));
+    assert_eq!(change(&json!({ "name": "Ana", "email": "ana@example.net" })).json()["name"], "Ana");
+    assert_eq!(change(&json!({ "email": "root@example.org" })).status, 409);
+    assert_eq!(change(&json!({ "isSuperadmin": true })).status, 400);
+
+    let password = |old: &str, new: &str| {
+        let body = json!({ "oldPassword": old, "newPassword": new });
+        site.post(&ana, "/account/password", &body).status
+    };
+    assert_eq!(password("a wrong guess", "another horse battery"), 401);
+    assert_eq!(password(PASSWORD, "short"), 400);
+    assert_eq!(password(PASSWORD, "another horse battery"), 204);
+    assert_eq!([&ana, &again].map(|session| site.get(session, "/account").status), [200, 401]);
+    let began = Instant::now();
+    let login = json!({ "email": "ana@example.net", "password": "another horse battery" });
+    assert_eq!(site.post("", "/auth/login", &login).status, 200, "{:?}", began.elapsed());
+}
