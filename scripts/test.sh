@@ -12,6 +12,9 @@ needs=(
     "mkfs.ext4  e2fsprogs  to make a disk whose power can be cut"
     "bindfs     bindfs     to have a FUSE filesystem that must be refused"
     "mount      mount      to mount those disks"
+    "curl       curl       to run the commands of docs/API.md"
+    "jq         jq         to read what they print"
+    "python3    python3    to ask a server with programs of others"
 )
 
 # mkfs and losetup live in sbin, which is not on every user's path.
@@ -33,6 +36,11 @@ done
 if have cc && ! echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; then
     packages+=(libc6-dev)
     lines+=("  stdio.h (libc6-dev) to build SQLite and the fault libraries")
+fi
+# So is a Python that makes no environments.
+if have python3 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=(python3-venv)
+    lines+=("  venv (python3-venv) to install those programs")
 fi
 
 install() {
@@ -56,6 +64,18 @@ if ((${#packages[@]})); then
         say "elsewhere install the packages that hold these commands. Tests that need them will say SKIP."
     fi
 fi
+
+# What the tests ask a server with comes from PyPI, in the versions of tests/requirements.txt.
+environment() {
+    local venv=${CARGO_TARGET_DIR:-target}/venv wanted=tests/requirements.txt
+    cmp -s "$wanted" "$venv/installed.txt" && return
+    rm -rf "$venv"
+    mkdir -p "${venv%/*}" && python3 -m venv "$venv" >&2 &&
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2 &&
+        cp "$wanted" "$venv/installed.txt"
+}
+environment || say "What tests/requirements.txt names could not be installed; tests that need it will say SKIP."
+
 have cc || { say "Without a C compiler nothing can be built."; exit 1; }
 have cargo || { say "cargo is missing: install Rust from https://rustup.rs, then try again."; exit 1; }
 if ((EUID != 0)); then

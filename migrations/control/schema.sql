@@ -113,10 +113,19 @@ CREATE TABLE quotas (
 CREATE TABLE _streamhub_usage (
     tenant_id TEXT NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     month TEXT NOT NULL,
-    metric TEXT NOT NULL CHECK (metric IN ('recording_minutes', 'egress_bytes', 'storage_bytes')),
+    metric TEXT NOT NULL CHECK (metric IN ('recording_seconds', 'egress_bytes', 'storage_bytes')),
     amount INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant_id, month, metric)
 );
+
+-- (uuid, seq) names the app's outbox row that a part of the usage was shipped from: it counts once.
+CREATE TABLE _streamhub_metered (
+    origin_uuid TEXT NOT NULL,
+    origin_seq INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (origin_uuid, origin_seq)
+) WITHOUT ROWID;
+CREATE INDEX _streamhub_metered_by_time ON _streamhub_metered (at);
 
 CREATE TABLE nodes (
     id TEXT PRIMARY KEY,

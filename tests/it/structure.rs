@@ -63,10 +63,12 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("hyper", &["streamhub-server"]),
     ("hyper-util", &["streamhub-server"]),
     ("tower-http", &["streamhub-server"]),
+    ("futures-util", &["streamhub-server"]),
     ("prometheus-client", &["streamhub-server"]),
     ("clap", &["streamhub-cli"]),
     ("clap_complete", &["streamhub-cli"]),
     ("indicatif", &["streamhub-cli"]),
+    ("ureq", &["streamhub-cli"]),
     ("anyhow", &["streamhub-cli"]),
     // The log is collected for the control database.
     ("tracing-subscriber", &["streamhub", "streamhub-cli"]),

@@ -44,6 +44,16 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         asked: Option<Value>,
     },
+    /// What was used of something is to be added to what the app's tenant used. What is metered is the hub's to
+    /// say; it leaves what it does not know where it is.
+    Meter {
+        /// What, as `egress_bytes`.
+        metric: String,
+        /// In which month, as `2026-11`.
+        month: String,
+        /// How much, in the metric's unit.
+        amount: u64,
+    },
     /// Something that this program does not understand. It cannot be pushed.
     #[serde(skip)]
     Unknown {
@@ -147,6 +157,7 @@ mod tests {
             target: Some("7".to_owned()),
             outcome: "done".to_owned(),
             detail: Some(serde_json::json!({ "room": "lobby" })),
+            asked: None,
         }
     }
 
@@ -161,7 +172,12 @@ mod tests {
         let db = database();
         let tx = &mut WriteTx::within(&db);
         assert!(is_empty(tx).unwrap());
-        let entries = [Entry::DeleteFile { path: "recordings/ä".to_owned() }, audit("vod.delete")];
+        let meter = Entry::Meter {
+            metric: "egress_bytes".to_owned(),
+            month: "2026-11".to_owned(),
+            amount: u64::MAX,
+        };
+        let entries = [Entry::DeleteFile { path: "recordings/ä".to_owned() }, audit("vod.delete"), meter];
         for (seq, entry) in (1..).zip(&entries) {
             assert_eq!(push(tx, entry).unwrap(), seq);
         }
@@ -181,7 +197,12 @@ mod tests {
         let db = database();
         let tx = &mut WriteTx::within(&db);
         push(tx, &audit("a")).unwrap();
-        let unknown = [("webhook", "{\"url\":1}"), ("delete_file", "{\"paths\":[]}"), ("audit", "no json")];
+        let unknown = [
+            ("webhook", "{\"url\":1}"),
+            ("delete_file", "{\"paths\":[]}"),
+            ("audit", "no json"),
+            ("meter", "{\"metric\":\"egress_bytes\",\"month\":\"2026-11\",\"amount\":-1}"),
+        ];
         for (kind, payload) in unknown {
             later(tx, kind, payload);
         }

@@ -28,6 +28,13 @@ pub(crate) struct Global {
     /// The settings file [default: streamhub.yaml in the data directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Ask the server at this address to change what is to be changed; else `STREAMHUB_URL`, else the one that has the
+    /// data directory in use, and where there is none the change is made here
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// A file with a token for that server, which nobody else may read [else `STREAMHUB_TOKEN_FILE`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Permit a data directory in memory (tmpfs), which is lost at a restart
     #[arg(long, global = true)]
     pub(crate) allow_volatile: bool,
@@ -78,4 +85,25 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(commands::config::Command),
     Completions(commands::completions::Args),
+}
+
+impl Command {
+    /// Whether a server can do it, or some of its verbs.
+    pub(crate) fn changes_what_is_served(&self) -> bool {
+        match self {
+            Self::App(_)
+            | Self::Tenant(_)
+            | Self::User(_)
+            | Self::Token(_)
+            | Self::Node(_)
+            | Self::Audit(_)
+            | Self::Logs(_) => true,
+            Self::Serve(_)
+            | Self::Migrate(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
+            | Self::Config(_)
+            | Self::Completions(_) => false,
+        }
+    }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use streamhub::data_dir::{self, Resolved};
 use streamhub::look::Look;
-use streamhub::progress::Silent;
 use streamhub::settings::{
     ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
 };
-use streamhub::{Hub, HubConfig, HubError, LegacySource, LiveStreams, LogSink, Volatile};
+use streamhub::{HubConfig, LegacySource, LiveStreams, LogSink, Volatile};
 use streamhub_server::ACCESS_LOG;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -20,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::args::{self, Global};
 use crate::exit::{Code, Complaint, Refusal};
 use crate::progress::Show;
+use crate::server::Server;
 
 /// The target of what a server announces, which is logged at the default level too.
 pub(crate) const ANNOUNCED: &str = "serve";
@@ -28,17 +28,10 @@ pub(crate) const ANNOUNCED: &str = "serve";
 pub(crate) struct Context {
     pub(crate) data_dir: Resolved,
     pub(crate) settings: Settings,
+    /// The server that options name, and the file with a token for it.
+    named: (Option<String>, Option<PathBuf>),
     pub(crate) json: bool,
     pub(crate) quiet: bool,
-}
-
-/// What becomes of a data directory that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// It is a missing source.
-    Refused,
-    /// It is made.
-    Created,
 }
 
 /// The data directory and the settings file, before anything was read.
@@ -101,7 +94,9 @@ impl Context {
             }))
         })?;
         start_log(settings.log_format.value, global.verbose, global.quiet, logs);
-        Ok(Self { data_dir: places.data_dir, settings, json: global.json, quiet: global.quiet })
+        let named = (global.url.clone(), global.token_file.clone());
+        let (json, quiet) = (global.json, global.quiet);
+        Ok(Self { data_dir: places.data_dir, settings, named, json, quiet })
     }
 
     /// How to look at the data directory, or to open what is there for an errand, without taking anything over.
@@ -111,6 +106,7 @@ impl Context {
         config.may_create = false;
         config.upkeep = false;
         config.live_streams = LiveStreams::Keep;
+        config.quotas = self.settings.quotas.value;
         config.control = match &self.settings.database_url.value {
             ControlDatabase::InDataDir => None,
             ControlDatabase::At(place) => Some(place.clone()),
@@ -126,25 +122,23 @@ impl Context {
         HubConfig { may_create: true, legacy: Some(legacy), ..self.config() }
     }
 
-    /// Looks at the data directory, beside whoever uses it.
-    pub(crate) fn look(&self) -> Result<Look, HubError> {
-        Look::at(&self.config())
+    /// The server that options or the environment name.
+    pub(crate) fn server(&self) -> anyhow::Result<Option<Server>> {
+        let (url, token_file) = self.named.clone();
+        Server::named(url, token_file)
     }
 
-    /// Opens the hub for one errand, taking nothing over, and closes it. The errand prints what it did, so
-    /// that what is shown once is shown even where the closing fails.
-    pub(crate) fn with_hub(
-        &self,
-        missing: Missing,
-        errand: impl FnOnce(&Hub) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Code> {
-        let config = HubConfig { may_create: missing == Missing::Created, ..self.config() };
-        let hub = Hub::open(&config, &Silent)?;
-        let done = errand(&hub);
-        let closed = hub.close();
-        done?;
-        closed?;
-        Ok(Code::Done)
+    /// Looks at the data directory, beside whoever uses it.
+    pub(crate) fn look(&self) -> anyhow::Result<Look> {
+        match self.server()? {
+            None => Ok(Look::at(&self.config())?),
+            Some(server) => Err(Refusal::new(
+                Code::Usage,
+                format!("this command reads the data directory, and {} is named to be asked", server.url),
+                "leave --url and --token-file out (and STREAMHUB_URL and STREAMHUB_TOKEN_FILE), or ask the server \
+                 itself with GET",
+            )),
+        }
     }
 
     /// Shows progress as the terminal permits.

@@ -11,6 +11,8 @@ pub(crate) enum Code {
     Done = 0,
     /// It failed.
     Failed = 1,
+    /// What was asked for makes no sense.
+    Usage = 2,
     /// A source is missing.
     SourceMissing = 5,
     /// What was to be made is there already.
@@ -47,10 +49,20 @@ pub(crate) struct Complaint {
 }
 
 impl Refusal {
+    /// A refusal with one reason.
+    pub(crate) fn new(code: Code, message: impl Into<String>, way_out: impl Into<String>) -> anyhow::Error {
+        let complaint = Complaint { message: message.into(), way_out: way_out.into() };
+        Self { code, complaints: vec![complaint] }.into()
+    }
+
     /// A failure that is no error of the hub's.
     pub(crate) fn failed(message: &impl ToString, way_out: impl Into<String>) -> anyhow::Error {
-        let complaint = Complaint { message: message.to_string(), way_out: way_out.into() };
-        Self { code: Code::Failed, complaints: vec![complaint] }.into()
+        Self::new(Code::Failed, message.to_string(), way_out)
+    }
+
+    /// Whether an error is a refusal with this code.
+    pub(crate) fn is(error: &anyhow::Error, code: Code) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|refusal| refusal.code == code)
     }
 
     /// A refusal because of the configuration.

@@ -3,14 +3,15 @@
 use std::fmt;
 
 use serde::Serialize;
+use streamhub::Pruned;
 use streamhub::cursor::{BadCursor, Cursor, Listed};
-use streamhub::progress::Progress;
 use streamhub::time::Moment;
-use streamhub::{Hub, HubError, Pruned, Registry};
 
-use crate::context::{Context, Missing};
+use crate::admin::Journal;
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{Row, columns};
 use crate::when;
 
@@ -60,22 +61,26 @@ enum Outcome {
 
 impl Prune {
     /// Prunes, or counts what would go.
-    pub(crate) fn run(
-        self,
-        context: &Context,
-        count: impl FnOnce(Registry<'_>, &Moment) -> Result<u64, HubError>,
-        prune: impl FnOnce(&Hub, &Moment, &dyn Progress) -> Result<Pruned, HubError>,
-    ) -> anyhow::Result<Code> {
+    pub(crate) fn run(self, context: &Context, what: Journal) -> anyhow::Result<Code> {
         let Self { before, dry_run } = self;
-        if dry_run {
-            let entries = count(context.look()?.registry()?, &before)?;
-            let outcome = Outcome::Dry { before, entries, dry_run };
-            output::result(context.json, &outcome, &outcome)?;
+        let dry = |entries| Outcome::Dry { before: before.clone(), entries, dry_run };
+        let print = |outcome: &Outcome| output::result(context.json, outcome, outcome);
+        if dry_run && context.server()?.is_none() {
+            let look = context.look()?;
+            let registry = look.registry()?;
+            let entries = match what {
+                Journal::Audit => registry.audit_before(&before)?,
+                Journal::Logs => registry.logs_before(&before)?,
+            };
+            print(&dry(entries))?;
             return Ok(Code::Done);
         }
-        context.with_hub(Missing::Refused, |hub| {
-            let outcome = Outcome::Done(prune(hub, &before, &context.progress())?);
-            output::result(context.json, &outcome, &outcome)
+        context.administrate(Missing::Refused, |admin| {
+            if dry_run {
+                print(&dry(admin.count_before(what, &before)?))
+            } else {
+                print(&Outcome::Done(admin.prune(what, &before, &context.progress())?))
+            }
         })
     }
 }

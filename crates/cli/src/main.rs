@@ -3,15 +3,20 @@
 //! Arguments are parsed once, the settings are found, and one module per command does the rest.
 //! What a command prints for programs goes to standard output, everything else to standard error.
 
+mod admin;
 mod announce;
 mod args;
 mod commands;
 mod context;
 mod exit;
+mod http;
 mod journal;
 mod output;
 mod password;
 mod progress;
+mod reach;
+mod remote;
+mod server;
 mod table;
 mod when;
 

@@ -1,36 +1,51 @@
 //! Where a new password comes from: standard input, or chance.
 
+use std::fmt;
 use std::io::{BufRead, Read};
 
 use streamhub::password::{Password, PasswordHash};
 
 use crate::exit::Refusal;
 
-/// A password's hash, and its text where this program chose it, to be shown once.
+/// A password, and whether this program chose it.
 pub(crate) struct NewPassword {
-    pub(crate) hash: PasswordHash,
-    pub(crate) shown: Option<String>,
+    text: String,
+    is_random: bool,
 }
 
 impl NewPassword {
-    /// The first line of standard input.
-    pub(crate) fn from_stdin() -> anyhow::Result<Self> {
-        Self::of(&chosen()?, None)
+    /// The first line of standard input, or a random one.
+    pub(crate) fn new(from_stdin: bool) -> anyhow::Result<Self> {
+        if from_stdin {
+            Ok(Self { text: chosen()?, is_random: false })
+        } else {
+            Ok(Self { text: Password::generate().1, is_random: true })
+        }
     }
 
-    /// A random one.
-    pub(crate) fn generated() -> anyhow::Result<Self> {
-        let (password, text) = Password::generate();
-        Self::of(&password, Some(text))
+    /// The password itself.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.text
     }
 
-    fn of(password: &Password, shown: Option<String>) -> anyhow::Result<Self> {
-        let hash = password.hash().map_err(|error| Refusal::failed(&error, "try again"))?;
-        Ok(Self { hash, shown })
+    /// The password where its owner does not know it yet, to be shown once.
+    pub(crate) fn shown(&self) -> Option<String> {
+        self.is_random.then(|| self.text.clone())
+    }
+
+    pub(crate) fn hash(&self) -> anyhow::Result<PasswordHash> {
+        let hash = Password::offered(self.text.clone()).hash();
+        hash.map_err(|error| Refusal::failed(&error, "try again"))
     }
 }
 
-fn chosen() -> anyhow::Result<Password> {
+impl fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewPassword(***)")
+    }
+}
+
+fn chosen() -> anyhow::Result<String> {
     // Far more than any password has, and not more than a machine has.
     const CAP: u64 = 64 * 1024;
     let mut line = String::new();
@@ -41,10 +56,11 @@ fn chosen() -> anyhow::Result<Password> {
         )
     })?;
     let text = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    Password::chosen(text.to_owned()).map_err(|error| {
-        Refusal::failed(
+    match Password::chosen(text.to_owned()) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Refusal::failed(
             &format_args!("standard input: {error}"),
             "choose another one, or leave --password-stdin out for a random one",
-        )
-    })
+        )),
+    }
 }

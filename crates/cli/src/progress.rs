@@ -10,6 +10,48 @@ use streamhub::progress::Progress;
 /// How often a plain line may say how far a step is.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// Shows the steps of work that is done elsewhere, as far as they are seen.
+pub(crate) struct Steps<'a> {
+    progress: &'a dyn Progress,
+    /// The step that was seen last, and how much of it was done.
+    seen: Option<(String, u64)>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn of(progress: &'a dyn Progress) -> Self {
+        Self { progress, seen: None }
+    }
+
+    /// What is done at the moment, and how much of it, where that is known.
+    pub(crate) fn show(&mut self, step: &str, percent: Option<u8>) {
+        if self.seen.as_ref().is_none_or(|(seen, _)| seen != step) {
+            self.end();
+            if step.is_empty() {
+                return;
+            }
+            self.progress.begin(step, percent.map(|_| 100));
+            self.seen = Some((step.to_owned(), 0));
+        }
+        if let (Some((_, seen)), Some(percent)) = (&mut self.seen, percent) {
+            let done = u64::from(percent).max(*seen);
+            self.progress.advance(done - *seen);
+            *seen = done;
+        }
+    }
+
+    fn end(&mut self) {
+        if self.seen.take().is_some() {
+            self.progress.end();
+        }
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Shows progress on standard error.
 pub(crate) enum Show {
     /// A bar that is redrawn in its place.

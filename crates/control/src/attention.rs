@@ -8,7 +8,7 @@ use streamhub_engine::time;
 
 use crate::TenantId;
 use crate::apps::OF_TENANT;
-use crate::quotas::{self, Metric, QuotaExceeded};
+use crate::quotas::{Enforcement, Metric, QuotaExceeded};
 
 /// The kind of a live stream's row; its `ref` is the stream's id.
 pub const STREAM: &str = "stream";
@@ -76,15 +76,19 @@ pub fn apps(db: &Connection) -> Result<Vec<i64>> {
 
 /// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more.
 /// Says whether there was none before.
-pub fn reserve_stream(db: &Connection, app_id: i64, stream_id: &str) -> Result<Result<bool, QuotaExceeded>> {
+pub fn reserve_stream(
+    db: &Connection,
+    app_id: i64,
+    stream_id: &str,
+    quotas: Enforcement,
+) -> Result<Result<bool, QuotaExceeded>> {
     if is_there(db, app_id, STREAM, stream_id)? {
         return Ok(Ok(false));
     }
     let tenant: TenantId = db
         .prepare_cached("SELECT coalesce(tenant_id, 'platform') FROM apps WHERE id = :app")?
         .query_row(named_params! { ":app": app_id }, |row| row.get(0))?;
-    let used = streams_of(db, &tenant)?;
-    let admitted = quotas::of(db, &tenant)?.max_concurrent_streams.admit(Metric::ConcurrentStreams, used);
+    let admitted = quotas.admit(db, &tenant, Metric::ConcurrentStreams)?;
     if admitted.is_ok() {
         add(db, app_id, STREAM, stream_id)?;
     }
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
     use crate::apps::{self, NewApp};
     use crate::fixture::{app, app_without_tenant, database, new_app, plan, tenant};
-    use crate::quotas::{Limit, QuotaChange};
+    use crate::quotas::{self, Limit, QuotaChange};
 
     #[test]
     fn a_row_is_there_once_and_goes_with_its_app() {
@@ -149,14 +153,14 @@ mod tests {
     fn a_row_needs_an_app() {
         let db = database();
         assert!(add(&db, 404, "outbox", "").is_err());
-        assert!(reserve_stream(&db, 404, "s").is_err());
+        assert!(reserve_stream(&db, 404, "s", Enforcement::On).is_err());
     }
 
     #[test]
     fn an_app_without_a_tenant_counts_for_the_platform() {
         let db = database();
         let id = app_without_tenant(&db, "older");
-        reserve_stream(&db, id, "s").unwrap().unwrap();
+        reserve_stream(&db, id, "s", Enforcement::On).unwrap().unwrap();
         assert_eq!(streams_of(&db, &TenantId::platform()).unwrap(), 1);
     }
 
@@ -214,7 +218,8 @@ mod tests {
                                 used: used as u64,
                             })
                         };
-                        prop_assert_eq!(reserve_stream(&db, ids[app], &stream.to_string()).unwrap(), wanted);
+                        let reserved = reserve_stream(&db, ids[app], &stream.to_string(), Enforcement::On);
+                        prop_assert_eq!(reserved.unwrap(), wanted);
                     }
                     Act::Release(app, stream) => {
                         let there = release_stream(&db, ids[app], &stream.to_string()).unwrap();
@@ -244,8 +249,8 @@ mod tests {
         let db = database();
         let acme = tenant(&db, "acme");
         let new: NewApp = new_app("one", &acme);
-        let id = apps::insert_creating(&db, &new).unwrap().unwrap();
-        reserve_stream(&db, id, "s").unwrap().unwrap();
+        let id = apps::insert_creating(&db, &new, Enforcement::On).unwrap().unwrap();
+        reserve_stream(&db, id, "s", Enforcement::On).unwrap().unwrap();
         apps::abort_creating(&db, id).unwrap().unwrap();
         assert_eq!(streams_of(&db, &acme).unwrap(), 0);
     }

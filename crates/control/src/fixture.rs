@@ -4,6 +4,7 @@ use rusqlite::{Connection, named_params};
 use streamhub_engine::{AppId, Database};
 
 use crate::apps::{self, NewApp};
+use crate::quotas::Enforcement;
 use crate::schema::FINAL;
 use crate::users::{NewUser, User};
 use crate::{TenantId, tenants, users};
@@ -41,7 +42,7 @@ pub(crate) fn app_id(name: &str) -> AppId {
 
 /// An active app; returns its id.
 pub(crate) fn app(db: &Connection, name: &str, tenant: &TenantId) -> i64 {
-    let id = apps::insert_creating(db, &new_app(name, tenant)).unwrap().unwrap();
+    let id = apps::insert_creating(db, &new_app(name, tenant), Enforcement::On).unwrap().unwrap();
     apps::activate(db, id).unwrap().unwrap();
     id
 }

@@ -20,7 +20,7 @@ pub const PRUNE_CHUNK: usize = 1000;
 pub const INTERRUPTED: &str = "interrupted";
 
 /// One job.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// What it is asked for by.

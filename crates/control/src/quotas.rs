@@ -9,10 +9,11 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use streamhub_engine::words;
 
 use crate::TenantId;
 use crate::tenants::{self, UnknownTenant};
-use streamhub_engine::words;
+use crate::usage::{self, GIGABYTE, Month};
 
 /// The most that a tenant may have of something; -1 means that there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +30,7 @@ pub struct BadLimit {
 }
 
 /// What a tenant may have at the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quotas {
     /// Apps, those in the trash not counted.
@@ -45,7 +46,7 @@ pub struct Quotas {
 }
 
 /// Limits to be set; what is absent stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuotaChange {
     /// Apps.
@@ -76,8 +77,20 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of those whose quota is used up.
+    pub enum Enforcement {
+        /// Nobody asks.
+        Off = "off",
+        /// They are admitted, and the log says so.
+        Log = "log",
+        /// They are refused.
+        On = "on",
+    }
+}
+
 /// A tenant has no place left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("the quota of {metric} is used up: {used} of {limit}")]
 pub struct QuotaExceeded {
     /// What there is no place for.
@@ -92,19 +105,70 @@ impl Limit {
     /// No limit.
     pub const NONE: Self = Self(-1);
 
-    /// Whether something more may come to what is `used`.
-    pub fn admit(self, metric: Metric, used: u64) -> Result<(), QuotaExceeded> {
+    /// Whether something more may come to what is `used`, in what the metric is counted by.
+    fn admit(self, metric: Metric, used: u64) -> Result<(), QuotaExceeded> {
         // A negative number other than -1, which an older registry may hold, admits nothing.
-        if self == Self::NONE || u64::try_from(self.0).is_ok_and(|limit| used < limit) {
+        if self == Self::NONE || i128::from(used) < self.counted(metric) {
             Ok(())
         } else {
-            Err(QuotaExceeded { metric, limit: self, used })
+            Err(QuotaExceeded { metric, limit: self, used: used / metric.unit() })
         }
     }
 
-    /// Whether `used` is more than this many times `unit`.
-    pub(crate) fn is_below(self, used: u64, unit: u64) -> bool {
-        self != Self::NONE && i128::from(used) > i128::from(self.0) * i128::from(unit)
+    /// Whether more than this is `used`, in what the metric is counted by.
+    pub(crate) fn is_below(self, metric: Metric, used: u64) -> bool {
+        self != Self::NONE && i128::from(used) > self.counted(metric)
+    }
+
+    fn counted(self, metric: Metric) -> i128 {
+        i128::from(self.0) * i128::from(metric.unit())
+    }
+}
+
+impl Metric {
+    /// How much of what is counted makes one of a limit: gigabytes are counted in bytes.
+    const fn unit(self) -> u64 {
+        match self {
+            Self::Apps | Self::ConcurrentStreams | Self::RecordingMinutesMonth => 1,
+            Self::EgressGbMonth | Self::StorageGb => GIGABYTE,
+        }
+    }
+}
+
+impl Enforcement {
+    /// Whether a tenant may have more of something. Whoever takes a place does so in the same transaction. A
+    /// warning tells of what is only logged: one for each admission, and another where its transaction is run
+    /// again.
+    pub fn admit(
+        self,
+        db: &Connection,
+        tenant: &TenantId,
+        metric: Metric,
+    ) -> Result<Result<(), QuotaExceeded>> {
+        if self == Self::Off {
+            return Ok(Ok(()));
+        }
+        let used = usage::used(db, tenant, &Month::current(), metric)?;
+        let admitted = of(db, tenant)?.limit(metric).admit(metric, used);
+        match admitted {
+            Err(QuotaExceeded { limit, used, .. }) if self == Self::Log => {
+                tracing::warn!(target: "quota", %tenant, %metric, %limit, used, "admitted above a quota");
+                Ok(Ok(()))
+            }
+            decided => Ok(decided),
+        }
+    }
+}
+
+impl Quotas {
+    fn limit(&self, metric: Metric) -> Limit {
+        match metric {
+            Metric::Apps => self.max_apps,
+            Metric::ConcurrentStreams => self.max_concurrent_streams,
+            Metric::RecordingMinutesMonth => self.max_recording_minutes_month,
+            Metric::EgressGbMonth => self.max_egress_gb_month,
+            Metric::StorageGb => self.max_storage_gb,
+        }
     }
 }
 
@@ -206,7 +270,8 @@ pub(crate) fn grant_defaults(db: &Connection, tenant: &TenantId) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{database, tenant};
+    use crate::fixture::{app, database, tenant};
+    use crate::usage::Metered;
 
     #[test]
     fn the_defaults_are_the_schemas() {
@@ -248,5 +313,39 @@ mod tests {
         assert!(serde_json::from_str::<QuotaChange>(r#"{"maxAps": 2}"#).is_err());
         let answer = serde_json::to_value(exceeded(Limit(2), 2)).unwrap();
         assert_eq!(answer, serde_json::json!({ "metric": "apps", "limit": 2, "used": 2 }));
+    }
+
+    #[test]
+    fn off_never_asks_log_admits_and_on_refuses() {
+        let db = database();
+        let acme = tenant(&db, "acme");
+        let asked = |enforcement: Enforcement, metric| enforcement.admit(&db, &acme, metric).unwrap();
+        for metric in Metric::ALL {
+            assert_eq!(asked(Enforcement::On, *metric), Ok(()), "{metric}");
+        }
+        for name in ["one", "other"] {
+            app(&db, name, &acme);
+        }
+        let month = Month::current();
+        // A minute that has begun counts as one, a gigabyte once it is whole.
+        usage::add(&db, &acme, &month, Metered::RecordingSeconds, 299 * 60 + 1).unwrap();
+        usage::add(&db, &acme, &month, Metered::EgressBytes, 5 * GIGABYTE - 1).unwrap();
+        usage::set_storage(&db, &acme, &month, 7 * GIGABYTE + 1).unwrap();
+        let used_up =
+            [(Metric::Apps, 2, 2), (Metric::RecordingMinutesMonth, 300, 300), (Metric::StorageGb, 5, 7)];
+        for (metric, limit, used) in used_up {
+            let exceeded = QuotaExceeded { metric, limit: Limit(limit), used };
+            assert_eq!(asked(Enforcement::On, metric), Err(exceeded));
+            assert_eq!(asked(Enforcement::Log, metric), Ok(()));
+            assert_eq!(asked(Enforcement::Off, metric), Ok(()));
+        }
+        assert_eq!(asked(Enforcement::On, Metric::EgressGbMonth), Ok(()));
+        usage::add(&db, &acme, &month, Metered::EgressBytes, 1).unwrap();
+        assert!(asked(Enforcement::On, Metric::EgressGbMonth).is_err());
+
+        // What nobody asks for cannot fail either.
+        db.execute_batch("DROP TABLE quotas").unwrap();
+        assert_eq!(asked(Enforcement::Off, Metric::Apps), Ok(()));
+        assert!(Enforcement::On.admit(&db, &acme, Metric::Apps).is_err());
     }
 }

@@ -21,8 +21,8 @@ pub static SCHEMA: Schema = Schema {
         },
         Migration {
             version: 102,
-            name: "idempotency",
-            sql: include_str!("../../../migrations/control/0102_idempotency.sql"),
+            name: "http api",
+            sql: include_str!("../../../migrations/control/0102_http_api.sql"),
         },
     ],
 };

@@ -12,6 +12,9 @@ use rusqlite::types::{ToSql, ToSqlOutput};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+/// What [`Token::local`] begins with.
+const LOCAL: &str = "sl_";
+
 /// A token, plain: a prefix that says what it is for, and 32 random bytes as base64url.
 pub struct Token(String);
 
@@ -28,6 +31,11 @@ impl Token {
         Self(format!("{prefix}{}", BASE64URL_NOPAD.encode(&bytes)))
     }
 
+    /// A new token for commands on the server's own machine. No database knows it.
+    pub fn local() -> Self {
+        Self::generate(LOCAL)
+    }
+
     /// The token itself, to be shown once.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -40,6 +48,12 @@ impl Token {
 }
 
 impl TokenHash {
+    /// The hash of what somebody offers as a token for commands on the server's own machine; none where it
+    /// cannot be one.
+    pub fn of_local(offered: &str) -> Option<Self> {
+        offered.starts_with(LOCAL).then(|| Self::of(offered))
+    }
+
     /// The hash of what somebody offers as a token.
     pub fn of(offered: &str) -> Self {
         Self(format!("{:x}", Sha256::digest(offered)))

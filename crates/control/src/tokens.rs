@@ -222,6 +222,7 @@ fn read(row: &Row<'_>) -> Result<ApiToken> {
 mod tests {
     use super::*;
     use crate::fixture::{app, app_id, database, plan, tenant};
+    use crate::quotas::Enforcement;
 
     fn new(name: &str, reach: Reach, tenant: &TenantId) -> NewToken {
         let allowed_ips = AllowList::only(&["10.0.0.0/8"]).unwrap();
@@ -262,7 +263,7 @@ mod tests {
         apps::mark_deleted(&db, one, &"one-1".parse().unwrap()).unwrap().unwrap();
         assert!(!works());
         assert!(create(&db, &new("ci", Reach::App(one), &acme)).unwrap().is_err());
-        apps::begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+        apps::begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
         apps::finish_undelete(&db, one).unwrap().unwrap();
         assert!(works());
         // Another system's token without an app reaches none.

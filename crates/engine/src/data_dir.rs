@@ -137,6 +137,11 @@ impl DataDir {
         self.root.join("secrets.json")
     }
 
+    /// Where a server that runs says how it is asked.
+    pub fn server_file(&self) -> PathBuf {
+        self.root.join("streamhub.server.json")
+    }
+
     /// Backups that this program makes of its own accord.
     pub fn backups(&self) -> PathBuf {
         self.root.join("backups")

@@ -5,6 +5,8 @@
 //! (`openat2`), it must lead into one of four folders, and only a regular file is touched. A path
 //! that is refused is for the caller to report. Serving a file is not done here.
 
+mod measure;
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};

@@ -80,13 +80,13 @@ impl Deed {
     }
 
     /// The app that it concerns.
-    pub(crate) fn app(mut self, app: impl ToString) -> Self {
+    pub(crate) fn app(mut self, app: &(impl ToString + ?Sized)) -> Self {
         self.app = Some(app.to_string());
         self
     }
 
     /// What it is done to.
-    pub(crate) fn target(mut self, target: impl ToString) -> Self {
+    pub(crate) fn target(mut self, target: &(impl ToString + ?Sized)) -> Self {
         self.aim(target);
         self
     }
@@ -98,7 +98,7 @@ impl Deed {
     }
 
     /// What it is done to, once that is known.
-    pub(crate) fn aim(&mut self, target: impl ToString) {
+    pub(crate) fn aim(&mut self, target: &(impl ToString + ?Sized)) {
         self.target = Some(target.to_string());
     }
 
@@ -121,6 +121,7 @@ impl Deed {
 
 impl Hub {
     /// The same hub, acting for somebody.
+    #[must_use]
     pub fn acting(&self, actor: Actor) -> Self {
         Self { shared: Arc::clone(&self.shared), actor: Some(Arc::new(actor)) }
     }

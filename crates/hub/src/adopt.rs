@@ -287,7 +287,7 @@ impl Hub {
         former: Option<i64>,
         unknown: UnknownTenant,
     ) -> Result<(i64, bool)> {
-        let row = new.row(uuid);
+        let (row, quotas) = (new.row(uuid), self.shared.config.quotas);
         let begun = self.beginning(&Deed::of(apps::ADOPT).target(&new.name));
         Ok(self.write(move |db| {
             if let Some(former) = former
@@ -296,7 +296,7 @@ impl Hub {
                 return Ok(Err(refused));
             }
             let made = unknown == UnknownTenant::Make && tenants::ensure(db, &row.tenant)?;
-            let registered = apps::insert_creating(db, &row)?;
+            let registered = apps::insert_creating(db, &row, quotas)?;
             match &registered {
                 Ok(number) => begun(db, *number)?,
                 Err(_) => apps::give_back(db, &row.uuid)?,

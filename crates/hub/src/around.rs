@@ -6,8 +6,9 @@ use streamhub_engine::time::Moment;
 use streamhub_engine::{AppId, Unopened, durable};
 
 use crate::adopt::{Adopted, Adoption, UnknownTenant};
+use crate::config::Appearing;
 use crate::error::Result;
-use crate::hub::{Appearing, Hub};
+use crate::hub::Hub;
 
 impl Hub {
     /// Looks for directories among the apps that the registry does not know.

@@ -14,8 +14,8 @@ use streamhub_engine::{
     DataDir, Database, Error, Unfit, Unopened, durable, filesystem, install, snapshot, time,
 };
 
+use crate::config::HubConfig;
 use crate::error::HubError;
-use crate::hub::HubConfig;
 use crate::legacy::{LegacySource, Site};
 use crate::locate::{self, Located};
 use crate::progress::Progress;

@@ -14,8 +14,8 @@ use streamhub_engine::unopened::Protection;
 use streamhub_engine::{DataDir, Error, Fault, Unfit, Unopened, durable, filesystem, snapshot};
 
 use crate::boot;
+use crate::config::HubConfig;
 use crate::error::{HubError, Kind};
-use crate::hub::HubConfig;
 use crate::locate::{self, Located};
 use crate::look::{Installation, Look};
 use crate::progress::Progress;

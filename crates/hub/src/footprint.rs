@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use streamhub_engine::durable::{names_in, read_capped};
+use streamhub_engine::filesystem;
 use streamhub_engine::unopened::sidecar;
 
 use crate::hub::Hub;
@@ -33,13 +36,29 @@ pub struct ControlSize {
     pub wal_bytes: u64,
 }
 
+/// The machine, as the system describes it. A figure is missing where it does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// How many processes wanted a processor in the last minute, on average.
+    pub load_1m: Option<f64>,
+    /// Memory of the machine.
+    pub memory_bytes: Option<u64>,
+    /// Memory that may still be taken.
+    pub memory_available_bytes: Option<u64>,
+    /// Free space where the apps are.
+    pub disk_free_bytes: Option<u64>,
+}
+
 impl Process {
     /// Asks the system.
     pub fn look() -> Self {
         let status = read_capped(Path::new("/proc/self/status"), 64 << 10).unwrap_or_default();
         let open = names_in(Path::new("/proc/self/fd")).unwrap_or_default().len() as u64;
         Self {
-            resident_bytes: resident(&String::from_utf8_lossy(&status)),
+            resident_bytes: kibibytes(&String::from_utf8_lossy(&status), "VmRSS:"),
             // One of them is open to count the others.
             open_descriptors: open.checked_sub(1),
         }
@@ -47,6 +66,20 @@ impl Process {
 }
 
 impl Hub {
+    /// The machine, and the disk of the apps.
+    pub fn machine(&self) -> Machine {
+        let read = |path: &str| read_capped(Path::new(path), 64 << 10).unwrap_or_default();
+        let (memory, load) = (read("/proc/meminfo"), read("/proc/loadavg"));
+        let (memory, load) = (String::from_utf8_lossy(&memory), String::from_utf8_lossy(&load));
+        Machine {
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            load_1m: load.split(' ').next().and_then(|load| load.parse().ok()),
+            memory_bytes: kibibytes(&memory, "MemTotal:"),
+            memory_available_bytes: kibibytes(&memory, "MemAvailable:"),
+            disk_free_bytes: filesystem::free_bytes(&self.data().apps()).ok(),
+        }
+    }
+
     /// How large the control database is.
     pub fn control_size(&self) -> ControlSize {
         let path = self.shared.services.plane.path();
@@ -54,9 +87,9 @@ impl Hub {
     }
 }
 
-/// From a line such as `VmRSS:     1234 kB`.
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Bytes, from a line such as `VmRSS:     1234 kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -77,9 +110,9 @@ mod tests {
 
     #[test]
     fn what_the_system_does_not_say_is_missing() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n"), Some(2 << 20));
+        assert_eq!(kibibytes("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n", "VmRSS:"), Some(2 << 20));
         for other in ["", "VmRSS:\t2048 MB", "VmRSS:", "VmSize:\t1 kB"] {
-            assert_eq!(resident(other), None, "{other}");
+            assert_eq!(kibibytes(other, "VmRSS:"), None, "{other}");
         }
     }
 }

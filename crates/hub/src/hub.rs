@@ -1,169 +1,35 @@
 //! The hub: a data directory in possession, and the leases on its apps.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use streamhub_appstore::Template;
 use streamhub_control::apps::{self, App, Deleted, Tally};
-use streamhub_control::login_failures::Policy;
 use streamhub_control::{Control, Plane, TenantId, jobs};
-use streamhub_engine::cache::{AppState, Cache, CacheConfig, Cost, Stats};
-use streamhub_engine::database_url::ControlPlace;
-use streamhub_engine::filesystem::Volatile;
-use streamhub_engine::live::{self, Limits};
-use streamhub_engine::observe::{Observer, Unobserved};
+use streamhub_engine::cache::{AppState, Cache, CacheConfig, Stats};
+use streamhub_engine::live;
+use streamhub_engine::observe::Unobserved;
 use streamhub_engine::{AppId, DataDir};
 
 use crate::access::{Addresses, Credentials, Hashing};
 use crate::acting::Actor;
 use crate::blocking::Blocking;
 use crate::boot;
+use crate::config::HubConfig;
 use crate::error::{HubError, Result};
 use crate::idempotency::Requests;
 use crate::jobs::Desk;
 use crate::lease::Lease;
-use crate::legacy::LegacySource;
 use crate::live_streams::Begun;
+use crate::local;
 use crate::logs::LogSink;
 use crate::opener::{AppOpener, Services, Settled};
 use crate::progress::Progress;
 use crate::report::{SplitReport, counted};
-use crate::retention::{Retaining, Retention};
+use crate::retention::Retaining;
 use crate::sealing::Unsealed;
 use crate::upkeep::Upkeep;
-
-/// How a hub is opened. Every field has a default that serves.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// use std::time::Duration;
-/// use streamhub::{Hub, HubConfig, Limits, LiveStreams, progress::Silent};
-///
-/// let mut config = HubConfig::new(dir.path().join("data"));
-/// # config.volatile = streamhub::Volatile::Permit;
-/// config.idle = Duration::from_secs(30);
-/// config.limits = Limits { connections: 2, ..Limits::default() };
-/// config.live_streams = LiveStreams::Keep;
-/// Hub::open(&config, &Silent)?.close()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct HubConfig {
-    /// The data directory.
-    pub data_dir: PathBuf,
-    /// Where the control database lies, if not in the data directory.
-    pub control: Option<ControlPlace>,
-    /// Whether a missing data directory is created; default yes.
-    pub may_create: bool,
-    /// Whether the data may lie on a memory filesystem; default no.
-    pub volatile: Volatile,
-    /// Who takes older data over; default nobody.
-    pub legacy: Option<Arc<dyn LegacySource>>,
-    /// Connections and file descriptors that the apps' databases may have open at the same time;
-    /// default half of the process's file descriptors.
-    pub budget: Cost,
-    /// How long a caller waits for an app before it is told `Busy`; default 5 s.
-    pub wait: Duration,
-    /// How much one app's database may take.
-    pub limits: Limits,
-    /// An app that nobody has used for this long, or up to twice as long, is closed; default 60 s.
-    pub idle: Duration,
-    /// Whether a thread of the hub looks after its apps: settles what the process before left behind, closes
-    /// what is idle, ships outboxes, prunes; default yes. Without it all that waits for another opening.
-    pub upkeep: bool,
-    /// What becomes of streams that were live when the process ended; default: they are ended.
-    pub live_streams: LiveStreams,
-    /// What becomes of directories that appear among the apps; default: they are reported.
-    pub appearing: Appearing,
-    /// A graceful stop seals the apps that were used, if their databases are no larger than this; default 64 MiB.
-    pub seal_up_to: u64,
-    /// How long the trash and copies from before a migration are kept; default 30 and 7 days.
-    pub keep: Keep,
-    /// How long the audit and the logs are kept; default 400 and 30 days.
-    pub retention: Retention,
-    /// What is logged goes into the control database through this; default it does not.
-    pub logs: Option<LogSink>,
-    /// How many attempts to log in there may be; default 10 per account and 50 per address in 15 minutes.
-    pub logins: Policy,
-    /// How long a session lasts; default 7 days.
-    pub session_lifetime: Duration,
-    /// Who is told what the live core does; default nobody.
-    pub observer: Arc<dyn Observer>,
-}
-
-/// How long what is kept for a way back is kept.
-///
-/// ```
-/// use std::time::Duration;
-/// use streamhub::{HubConfig, Keep};
-///
-/// let mut config = HubConfig::new("data");
-/// config.keep = Keep { trash: Duration::from_hours(24), ..config.keep };
-/// assert_eq!(config.keep.pre_migrate, Duration::from_hours(7 * 24));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Keep {
-    /// Deleted apps.
-    pub trash: Duration,
-    /// Copies of databases from before their schema changed; those of apps that did not serve since are kept
-    /// longer.
-    pub pre_migrate: Duration,
-}
-
-/// What becomes of streams that were live when the process ended.
-///
-/// ```
-/// # let (dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
-/// use streamhub::streams::{self, NewStream};
-/// use streamhub::{Hub, HubConfig, HubError, LiveStreams, progress::Silent};
-///
-/// let app = hub.app(&"news-24".parse()?)?;
-/// app.start_stream(NewStream::named("live/cam", streams::Kind::Rtmp))?;
-/// drop(app);
-/// hub.close()?;
-///
-/// let mut config = HubConfig::new(dir.path().join("data"));
-/// # config.volatile = streamhub::Volatile::Permit;
-/// config.live_streams = LiveStreams::Keep;
-/// let hub = Hub::open(&config, &Silent)?;
-/// let app = hub.app(&"news-24".parse()?)?;
-/// assert_eq!(app.read(|tx| Ok::<_, HubError>(streams::count_active(tx)?))?, 1);
-///
-/// // The media server says what it still serves; the others are ended.
-/// assert_eq!(app.reconcile_streams(vec![])?, ["live/cam"]);
-/// # drop(app);
-/// # hub.close()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LiveStreams {
-    /// The media server is in this process, so they ended with it.
-    End,
-    /// The media server is elsewhere and goes on; whoever embeds the hub reconciles.
-    Keep,
-}
-
-/// What becomes of directories that appear among the apps and that the registry does not know.
-/// They are looked for once, soon after the hub was opened.
-///
-/// ```
-/// use streamhub::{Appearing, HubConfig};
-///
-/// let mut config = HubConfig::new("data");
-/// assert_eq!(config.appearing, Appearing::Report);
-/// config.appearing = Appearing::AdoptSealed;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appearing {
-    /// They are reported, and a person decides.
-    Report,
-    /// Sealed ones whose tenant is registered are adopted.
-    AdoptSealed,
-}
 
 /// Which app it is, and whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,47 +43,6 @@ pub struct Owner {
 impl Owner {
     fn of(registered: &App) -> Self {
         Self { app: registered.id, tenant: TenantId::from_registry(registered.tenant_id.clone()) }
-    }
-}
-
-impl HubConfig {
-    /// The defaults for a data directory.
-    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        const DAY: Duration = Duration::from_hours(24);
-        Self {
-            data_dir: data_dir.into(),
-            control: None,
-            may_create: true,
-            volatile: Volatile::Refuse,
-            legacy: None,
-            budget: Cost::of_process(),
-            wait: Duration::from_secs(5),
-            limits: Limits::default(),
-            idle: Duration::from_mins(1),
-            upkeep: true,
-            live_streams: LiveStreams::End,
-            appearing: Appearing::Report,
-            seal_up_to: 64 << 20,
-            keep: Keep { trash: 30 * DAY, pre_migrate: 7 * DAY },
-            retention: Retention::default(),
-            logs: None,
-            logins: Policy::default(),
-            session_lifetime: 7 * DAY,
-            observer: Arc::new(Unobserved),
-        }
-    }
-}
-
-impl std::fmt::Debug for HubConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubConfig")
-            .field("data_dir", &self.data_dir)
-            .field("control", &self.control)
-            .field("may_create", &self.may_create)
-            .field("volatile", &self.volatile)
-            .field("legacy", &self.legacy.is_some())
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
     }
 }
 
@@ -279,6 +104,7 @@ impl Hub {
     /// thread that may block; the runtime then runs what async callers ask for.
     pub fn open(config: &HubConfig, progress: &dyn Progress) -> Result<Self> {
         let booted = boot::boot(config, progress)?;
+        local::withdraw(&booted.data);
         let blocking = Blocking::new();
         let installation = booted.control.installation().map_err(HubError::control)?.unwrap_or_default();
         let executor = blocking.executor();
@@ -290,6 +116,7 @@ impl Hub {
             blocking,
             upkeep: Upkeep::default(),
             live_streams: config.live_streams,
+            quotas: config.quotas,
             settled: Settled::default(),
             unsealed: Unsealed::default(),
             begun: Begun::default(),
@@ -436,6 +263,7 @@ impl Hub {
         if lock.is_none() {
             return Ok(());
         }
+        local::withdraw(&shared.data);
         shared.services.upkeep.stop();
         if let Err(error) = self.note_used_credentials() {
             tracing::warn!(%error, "when credentials were last used is not written down");
@@ -531,6 +359,7 @@ impl std::fmt::Debug for Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Volatile;
     use crate::progress::Silent;
 
     #[test]

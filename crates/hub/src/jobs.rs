@@ -249,7 +249,7 @@ impl Hub {
         let job = entry.job();
         let mut deed = Deed::of("job.cancel").target(id);
         if let Some(app) = job.app {
-            deed = deed.app(app);
+            deed = deed.app(&app);
         }
         if let Some(tenant) = job.tenant_id {
             deed = deed.tenant(&TenantId::from_registry(tenant));

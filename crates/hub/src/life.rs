@@ -249,16 +249,16 @@ impl Hub {
         if place.exists()? && matches!(self.registered(id.as_str()), Err(HubError::UnknownApp { .. })) {
             return Err(HubError::DirectoryThere { dir: place.dir().to_owned() });
         }
-        let name = id.clone();
+        let (name, quotas) = (id.clone(), self.shared.config.quotas);
         let begun = self.beginning(&Deed::of(apps::UNDELETE).target(id));
-        let begin = move |db: &Connection| {
-            let app = apps::begin_undelete(db, &name)?;
+        let undelete = move |db: &Connection| {
+            let app = apps::begin_undelete(db, &name, quotas)?;
             if let Ok(app) = &app {
                 begun(db, app.id)?;
             }
             Ok(app)
         };
-        let app = self.write(begin)?.map_err(|refused| match refused {
+        let app = self.write(undelete)?.map_err(|refused| match refused {
             Refused::Unknown { app } => HubError::NotFound { noun: "deleted app", name: app },
             refused => refused.into(),
         })?;
@@ -390,10 +390,10 @@ impl Hub {
     }
 
     fn register(&self, new: &NewApp, uuid: &Uuid) -> Result<i64> {
-        let row = new.row(uuid);
+        let (row, quotas) = (new.row(uuid), self.shared.config.quotas);
         let begun = self.beginning(&Deed::of(apps::CREATE).target(&new.name));
         Ok(self.write(move |db| {
-            let registered = apps::insert_creating(db, &row)?;
+            let registered = apps::insert_creating(db, &row, quotas)?;
             if let Ok(id) = &registered {
                 begun(db, *id)?;
             }

@@ -13,8 +13,8 @@ use streamhub_control::attention;
 use streamhub_engine::live::Busy;
 
 use crate::acting::Deed;
+use crate::config::LiveStreams;
 use crate::error::{HubError, Kind, Result};
-use crate::hub::LiveStreams;
 use crate::lease::Lease;
 use crate::turns::Turn;
 
@@ -75,8 +75,8 @@ impl Lease {
         let (app, stream) = (self.registered().id, new.stream_id.clone());
         let _turn = self.turn(&stream)?;
         let reserved = self.services().plane.write({
-            let stream = stream.clone();
-            move |db| attention::reserve_stream(db, app, &stream)
+            let (stream, quotas) = (stream.clone(), self.services().quotas);
+            move |db| attention::reserve_stream(db, app, &stream, quotas)
         })??;
         let new = NewStream { app_id: app, ..new };
         let is_of_before = self.is_of_before(&stream);

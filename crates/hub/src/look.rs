@@ -15,8 +15,8 @@ use streamhub_engine::lock::DirLock;
 use streamhub_engine::{DataDir, Database, Error, Fault, Unfit, Unopened};
 
 use crate::boot;
+use crate::config::HubConfig;
 use crate::error::HubError;
-use crate::hub::HubConfig;
 use crate::locate::{self, Located};
 use crate::registry::Registry;
 

@@ -8,7 +8,7 @@ mod optimize;
 mod purge;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{Database, Fault};
@@ -27,7 +27,7 @@ pub use purge::Purged;
 pub(crate) use purge::steps as steps_of_purge;
 
 /// How large a database is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extent {
     /// Bytes of the file.

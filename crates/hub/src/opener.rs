@@ -9,6 +9,7 @@ use streamhub_appstore::identity::Identity;
 use streamhub_appstore::schema::{PROTECTED, SCHEMA};
 use streamhub_appstore::{WriteTx, outbox};
 use streamhub_control::apps::{self, App, AppState, SplitState};
+use streamhub_control::quotas::Enforcement;
 use streamhub_control::{Plane, attention};
 use streamhub_engine::cache::{Grant, Handle, Opener};
 use streamhub_engine::data_dir::AppPlace;
@@ -24,8 +25,8 @@ use tokio::sync::Semaphore;
 
 use crate::app_config::AppConfig;
 use crate::blocking::{Blocking, OF_ONE_APP};
+use crate::config::LiveStreams;
 use crate::error::HubError;
-use crate::hub::LiveStreams;
 use crate::legacy::{LegacySource, Site, VODS_IMPORTED};
 use crate::live_streams::Begun;
 use crate::pre_migrate;
@@ -48,6 +49,8 @@ pub(crate) struct Services {
     pub(crate) upkeep: Upkeep,
     /// What becomes of streams of the process before.
     pub(crate) live_streams: LiveStreams,
+    /// What becomes of tenants whose quotas are used up.
+    pub(crate) quotas: Enforcement,
     pub(crate) settled: Settled,
     pub(crate) unsealed: Unsealed,
     pub(crate) begun: Begun,

@@ -1,12 +1,14 @@
-//! Work that follows a commit in an app: files to delete, audit entries to write down.
+//! Work that follows a commit in an app: files to delete, audit entries to write down, usage to add up.
 //!
 //! Each piece may be carried out twice, where a process ended in between, and has the effect of once.
 
 use streamhub_appstore::outbox::{Entry, Pending};
 use streamhub_appstore::vods;
 use streamhub_control::apps::App;
-use streamhub_control::audit;
 use streamhub_control::idempotency::{Asked, remember};
+use streamhub_control::usage::Piece;
+use streamhub_control::{TenantId, audit, usage};
+use streamhub_engine::Uuid;
 use streamhub_engine::media::{Media, MediaRoot};
 
 use crate::error::{HubError, Result};
@@ -23,10 +25,18 @@ pub(crate) struct CarriedOut {
     pub(crate) failed: Option<HubError>,
 }
 
+/// What is written into the control database, in one transaction.
+#[derive(Debug, Default)]
+struct Records {
+    places: Vec<i64>,
+    entries: Vec<(i64, audit::Entry, Option<Asked>)>,
+    pieces: Vec<Piece>,
+}
+
 /// Carries out what is pending, in order.
 pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pending>) -> CarriedOut {
     let mut carried_out = CarriedOut::default();
-    let mut entries = Vec::new();
+    let mut records = Records::default();
     for work in pending {
         match work.entry {
             Entry::DeleteFile { path } => carried_out.note(&[work.seq], delete_file(hub, lease, &path)),
@@ -38,15 +48,22 @@ pub(crate) fn carry_out(hub: &Hub, lease: &Lease, app: &App, pending: Vec<Pendin
                 entry.address = address;
                 entry.target = target;
                 entry.detail_json = detail.map(|detail| detail.to_string());
-                entries.push((work.seq, entry, asked.and_then(idempotency::from_json)));
+                records.places.push(work.seq);
+                records.entries.push((work.seq, entry, asked.and_then(idempotency::from_json)));
             }
-            // A later program's; it stays in the outbox.
+            Entry::Meter { metric, month, amount } => {
+                if let (Ok(metric), Ok(month)) = (metric.parse(), month.parse()) {
+                    records.places.push(work.seq);
+                    records.pieces.push(Piece { uuid: uuid_of(app), seq: work.seq, month, metric, amount });
+                }
+            }
+            // A later program's stays in the outbox, as what it meters and is not known here does.
             Entry::Unknown { .. } => {}
         }
     }
-    if !entries.is_empty() {
-        let places: Vec<_> = entries.iter().map(|(seq, ..)| *seq).collect();
-        carried_out.note(&places, write_down(hub, app, entries));
+    if !records.places.is_empty() {
+        let places = records.places.clone();
+        carried_out.note(&places, records.write_down(hub, app));
     }
     carried_out
 }
@@ -60,18 +77,26 @@ impl CarriedOut {
     }
 }
 
-fn write_down(hub: &Hub, app: &App, entries: Vec<(i64, audit::Entry, Option<Asked>)>) -> Result<()> {
-    let uuid =
-        app.uuid().and_then(std::result::Result::ok).expect("an open app's was compared with its database's");
-    hub.note_down(move |db| {
-        for (seq, entry, asked) in &entries {
-            let shipped = audit::ship(db, &uuid, *seq, entry)?;
-            if let (Some(audit_id), Some(asked)) = (shipped, asked) {
-                remember(db, asked, audit_id)?;
+impl Records {
+    fn write_down(self, hub: &Hub, app: &App) -> Result<()> {
+        let (uuid, tenant) = (uuid_of(app), TenantId::from_registry(app.tenant_id.clone()));
+        hub.note_down(move |db| {
+            for (seq, entry, asked) in &self.entries {
+                let shipped = audit::ship(db, &uuid, *seq, entry)?;
+                if let (Some(audit_id), Some(asked)) = (shipped, asked) {
+                    remember(db, asked, audit_id)?;
+                }
             }
-        }
-        Ok(())
-    })
+            for piece in &self.pieces {
+                usage::ship(db, &tenant, piece)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn uuid_of(app: &App) -> Uuid {
+    app.uuid().and_then(std::result::Result::ok).expect("an open app's was compared with its database's")
 }
 
 /// Deletes a deleted row's file, unless another row has it too. What is no file below the app's media

@@ -1,20 +1,28 @@
-//! Recordings that are added and removed: a row in the app, whose file follows it.
+//! Recordings that are added and removed: a row in the app, whose file follows it, and whose length is metered.
 
 use streamhub_appstore::WriteTx;
-use streamhub_appstore::vods::{self, NewVod, VodPatch};
+use streamhub_appstore::vods::{self, NewVod, Status, VodPatch};
 
 use crate::acting::Deed;
 use crate::error::Result;
 use crate::lease::Lease;
+use crate::metering::meter_recording;
 
 impl Lease {
-    /// Adds a recording of this app, whatever number it names, and returns after the commit is durable.
+    /// Adds a recording of this app, whatever number it names, and returns after the commit is durable. One that
+    /// begins is refused where the tenant's recording minutes or storage are used up; one that is there is taken.
     pub fn create_vod(&self, new: NewVod) -> Result<vods::Vod> {
+        if self.has_to_be_admitted(&new) {
+            self.admit_recording()?;
+        }
         self.write(self.creation(new))
     }
 
     /// As [`create_vod`](Self::create_vod), for async callers.
     pub async fn create_vod_async(&self, new: NewVod) -> Result<vods::Vod> {
+        if self.has_to_be_admitted(&new) {
+            self.blocking(Self::admit_recording).await?;
+        }
         self.write_async(self.creation(new)).await
     }
 
@@ -53,11 +61,16 @@ impl Lease {
         self.write_async(self.deletion(vod)).await
     }
 
+    fn has_to_be_admitted(&self, new: &NewVod) -> bool {
+        new.status == Status::Recording && self.has_quotas()
+    }
+
     fn creation(&self, new: NewVod) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
         let new = NewVod { app_id: self.registered().id, ..new };
         self.audited(Deed::of("vod.create"), move |tx, deed| {
             let made = vods::create(tx, &new)?;
-            deed.aim(made.id);
+            meter_recording(tx, None, &made)?;
+            deed.aim(&made.id);
             Ok(made)
         })
     }
@@ -67,10 +80,15 @@ impl Lease {
         vod: i64,
         patch: VodPatch,
     ) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
-        self.audited(Deed::of("vod.update").target(vod), move |tx, _| Ok(vods::update(tx, vod, &patch)?))
+        self.audited(Deed::of("vod.update").target(&vod), move |tx, _| {
+            let before = vods::by_id(tx, vod)?;
+            let after = vods::update(tx, vod, &patch)?;
+            meter_recording(tx, before.as_ref(), &after)?;
+            Ok(after)
+        })
     }
 
     fn deletion(&self, vod: i64) -> impl FnMut(&mut WriteTx<'_>) -> Result<vods::Vod> + Send + use<> {
-        self.audited(Deed::of("vod.delete").target(vod), move |tx, _| Ok(vods::delete(tx, vod)?))
+        self.audited(Deed::of("vod.delete").target(&vod), move |tx, _| Ok(vods::delete(tx, vod)?))
     }
 }

@@ -11,7 +11,7 @@ use streamhub_control::nodes::{self, Node};
 use streamhub_control::quotas::{self, Quotas};
 use streamhub_control::tenants::{self, Tenant, UnknownTenant};
 use streamhub_control::tokens::{self, ApiToken};
-use streamhub_control::usage::{self, Exceeded, Month, Usage};
+use streamhub_control::usage::{self, Exceeded, Month, Reading, Usage};
 use streamhub_control::users::{self, User};
 use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId, audit, logs};
 use streamhub_engine::time::Moment;
@@ -96,6 +96,11 @@ impl<'a> Registry<'a> {
             let exceeded = usage.exceeded(&quotas);
             Ok(TenantUsage { tenant_id: found.id, plan: found.plan, quotas, usage, exceeded })
         })
+    }
+
+    /// All that was metered of a tenant, the newest month first.
+    pub fn usage_history(&self, tenant: &TenantId) -> Result<Vec<Reading>> {
+        self.of_tenant(tenant, |db, _| usage::history(db, tenant))
     }
 
     /// A tenant's members, by key.

@@ -8,7 +8,8 @@ mod clock;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use streamhub_control::journal::{self, CHUNK, CutOff, Journal};
 use streamhub_control::{Connection, Plane, SqlResult, audit, logs};
@@ -62,7 +63,7 @@ pub struct Bounds {
 }
 
 /// What a pruning did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pruned {
     /// What is from before this time is gone.

@@ -15,11 +15,12 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 use streamhub_control::allow_list::AllowList;
+use streamhub_control::quotas::Enforcement;
 use streamhub_engine::database_url::ControlPlace;
 
 pub use self::values::Origin;
 use self::values::{Refusal, SettingValue, as_text};
-use crate::hub::LiveStreams;
+use crate::config::LiveStreams;
 use crate::yaml::{self, YamlError};
 
 mod values;
@@ -106,6 +107,8 @@ settings! {
     metrics_loopback: bool = false, "--metrics-loopback", "STREAMHUB_METRICS_LOOPBACK";
     /// What becomes of streams that were live when the server ended. Default: they are ended.
     live_streams: LiveStreams = LiveStreams::End, "--live-streams", "STREAMHUB_LIVE_STREAMS";
+    /// What becomes of tenants whose quotas are used up: `off` asks nobody, `log` warns, `on` refuses. Default: on.
+    quotas: Enforcement = Enforcement::On, "--quotas", "STREAMHUB_QUOTAS";
     /// Where the control database is. Default: in the data directory.
     database_url: ControlDatabase = ControlDatabase::InDataDir, "--database-url", "DATABASE_URL";
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_control::apps::App;
-use streamhub_engine::AppId;
+use streamhub_engine::{AppId, DataDir};
 use streamhub_engine::unopened::sidecar;
 
 use crate::error::Result;
@@ -35,19 +35,20 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn sizes(&self) -> Result<Vec<AppSize>> {
-        let mut sizes: Vec<_> = self.apps()?.into_iter().map(|app| self.size_of(app)).collect();
+        let mut sizes: Vec<_> = self.apps()?.iter().map(|app| size_of(self.data(), app)).collect();
         sizes.sort_by_key(|size| std::cmp::Reverse(size.size_bytes));
         Ok(sizes)
     }
+}
 
-    fn size_of(&self, app: App) -> AppSize {
-        // A name of an older registry that is no app's name has no directory.
-        let db = app.name.parse::<AppId>().ok().map(|id| self.data().app(&id).db());
-        AppSize {
-            size_bytes: db.as_deref().map_or(0, bytes),
-            wal_size_bytes: db.map_or(0, |db| bytes(&sidecar(&db, "-wal"))),
-            app: app.name,
-            tenant_id: app.tenant_id,
-        }
+/// How large an app's database is.
+pub(crate) fn size_of(data: &DataDir, app: &App) -> AppSize {
+    // A name of an older registry that is no app's name has no directory.
+    let db = app.name.parse::<AppId>().ok().map(|id| data.app(&id).db());
+    AppSize {
+        size_bytes: db.as_deref().map_or(0, bytes),
+        wal_size_bytes: db.map_or(0, |db| bytes(&sidecar(&db, "-wal"))),
+        app: app.name.clone(),
+        tenant_id: app.tenant_id.clone(),
     }
 }

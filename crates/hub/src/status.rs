@@ -12,8 +12,8 @@ use streamhub_control::{apps, schema::SCHEMA};
 use streamhub_engine::unopened::sidecar;
 use streamhub_engine::{DataDir, durable, filesystem, snapshot, time};
 
+use crate::config::HubConfig;
 use crate::error::HubError;
-use crate::hub::HubConfig;
 use crate::look::{Holder, Installation, Look};
 
 /// The state of a data directory. Paths are relative to it where they lie inside.

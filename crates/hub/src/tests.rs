@@ -14,6 +14,7 @@ mod app_settings;
 mod idempotency;
 mod jobs;
 mod maintenance;
+mod metering;
 mod pre_migrate;
 mod stopping;
 mod streams_together;
@@ -312,7 +313,7 @@ fn what_this_process_has_under_way_is_not_settled_as_left_behind() {
     // Reserved, and its row is about to be written.
     let lease = hub.app(&id("news-24")).unwrap();
     let turn = lease.open().turns.take("soon").unwrap();
-    hub.write(move |db| streamhub_control::attention::reserve_stream(db, app, "soon")).unwrap().unwrap();
+    hub.write(move |db| streamhub_control::attention::reserve_stream(db, app, "soon", quotas::Enforcement::On)).unwrap().unwrap();
     let asked = |hub: &Hub| {
         let rows = hub.read(move |db| streamhub_control::attention::of_app(db, app)).unwrap();
         rows.into_iter().map(|row| row.kind).collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! What a hub does of its own accord, on one thread of its own, whatever the number of apps.
 //!
 //! It closes apps that nobody uses, ships their outboxes, finishes what the process before left behind,
-//! prunes what was kept long enough, and looks once for directories that the registry does not know.
+//! prunes what was kept long enough, has it measured what is stored, and looks once for directories that the registry does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::hub::{Hub, Shared};
+use crate::stored::Measuring;
 
-/// How often what was kept long enough is looked for.
-const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// How often what is done now and then is done.
+const EVERY: Duration = Duration::from_hours(1);
 
 /// What is done, and how.
 type Task = (&'static str, fn(&Hub) -> Result<()>);
 
-/// How what was kept long enough goes, each whatever becomes of the others.
-const PRUNINGS: &[Task] = &[
+/// What is done now and then, each whatever becomes of the others: it is measured what is stored, and what was
+/// kept long enough goes.
+const NOW_AND_THEN: &[Task] = &[
+    ("measure what is stored", Hub::measure_storage),
     ("empty the trash", Hub::prune),
     ("forget old jobs", Hub::prune_jobs),
     ("forget old requests", Hub::prune_requests),
+    ("forget what was metered", Hub::prune_metered),
     ("keep to the retention", Hub::retain),
 ];
 
@@ -29,6 +33,7 @@ const PRUNINGS: &[Task] = &[
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     desk: Arc<Desk>,
+    pub(crate) measuring: Measuring,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -141,7 +146,7 @@ impl Desk {
         note("look for directories that nobody knows", first.look_around());
         drop(first);
         let mut swept = Instant::now();
-        let mut pruned: Option<Instant> = None;
+        let mut done: Option<Instant> = None;
         while let Some(errands) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
             let hub = Hub { shared, actor: None };
@@ -163,11 +168,11 @@ impl Desk {
                     add(&mut tasks.errands, app, errand);
                 }
             }
-            if pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
-                for (what, prune) in PRUNINGS {
-                    note(what, prune(&hub));
+            if done.is_none_or(|done| done.elapsed() >= EVERY) {
+                for (what, task) in NOW_AND_THEN {
+                    note(what, task(&hub));
                 }
-                pruned = Some(Instant::now());
+                done = Some(Instant::now());
             }
         }
     }

@@ -46,8 +46,13 @@ impl ClientAddress {
     }
 }
 
+/// Whether anybody says that the request was passed on.
+pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDING.iter().any(|name| headers.contains_key(name))
+}
+
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &AllowList) -> Option<IpAddr> {
-    if !FORWARDING.iter().any(|name| headers.contains_key(name)) {
+    if !is_forwarded(headers) {
         return Some(peer);
     }
     if !trusted.permits(Some(peer)) {

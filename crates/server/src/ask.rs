@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -33,6 +34,10 @@ pub(crate) struct Nothing {}
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
+/// A body in JSON that may also be absent.
+#[derive(Debug)]
+pub(crate) struct Optional<T>(pub(crate) Option<T>);
+
 /// A value that is written as an object: serde takes a list of its fields for one too, which is what nobody
 /// means.
 #[derive(Debug)]
@@ -40,6 +45,9 @@ pub(crate) struct Object<T>(pub(crate) T);
 
 /// What a body may be.
 pub(crate) trait Body: Sized + Send + 'static {
+    /// Whether there has to be one.
+    const IS_REQUIRED: bool = true;
+
     /// Its schema, where there is one.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
 
@@ -87,6 +95,25 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Body for Json<T> {
             Err(JsonRejection::BytesRejection(rejection)) => Err(ApiError::unread(rejection.status())),
             Err(rejection) => Err(ApiError::invalid("invalid_body", reason(&rejection))),
         }
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> Body for Optional<T> {
+    const IS_REQUIRED: bool = false;
+
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Json::<T>::schema(generator)
+    }
+
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let is_absent = !parts.headers.contains_key(CONTENT_TYPE);
+        let body = Bytes::read(Request::from_parts(parts.clone(), body)).await?;
+        if body.is_empty() && is_absent {
+            return Ok(Self(None));
+        }
+        let Json(body) = Json::read(Request::from_parts(parts, body.into())).await?;
+        Ok(Self(Some(body)))
     }
 }
 

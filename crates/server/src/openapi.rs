@@ -113,7 +113,7 @@ fn operation(route: &Route, given: &mut SchemaGenerator, error: &Schema) -> Valu
     });
     if let Some(schema) = body {
         operation["requestBody"] =
-            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+            json!({ "required": shapes.needs_body, "content": { "application/json": { "schema": schema } } });
     }
     operation
 }

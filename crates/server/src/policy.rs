@@ -24,7 +24,7 @@ use streamhub::tokens::TokenScope;
 use streamhub::users::User;
 use streamhub::{Actor, AppId, Hub, HubError, Owner, TenantId};
 
-use crate::address::ClientAddress;
+use crate::address::{ClientAddress, is_forwarded};
 use crate::error::ApiError;
 use crate::idempotency;
 use crate::request;
@@ -114,6 +114,7 @@ pub(crate) struct Stranger {
 /// Somebody with an acceptable credential.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
+    pub(crate) service: Service,
     /// Acts for the caller.
     pub(crate) hub: Hub,
     pub(crate) principal: Arc<Principal>,
@@ -233,10 +234,6 @@ impl Entrance {
         self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
     }
 
-    fn request(&self) -> String {
-        request::id().as_str().to_owned()
-    }
-
     /// The token after `Bearer`; the scheme's case does not count.
     fn bearer(&self) -> Option<&str> {
         let (scheme, credential) = self.header(AUTHORIZATION)?.split_once(' ')?;
@@ -246,7 +243,12 @@ impl Entrance {
     fn act(&self, hub: &Hub, principal: String) -> Hub {
         let repeatable = self.repeatable.as_ref();
         let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
-        let actor = Actor { principal, address: self.address(), request: Some(self.request()), repeatable };
+        let actor = Actor {
+            principal,
+            address: self.address(),
+            request: Some(request::id().to_string()),
+            repeatable,
+        };
         request::name_principal(&actor.principal);
         let acting = hub.acting(actor);
         let _ = self.acting.set(acting.clone());
@@ -275,7 +277,7 @@ impl Access for Stranger {
 
     async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
         let (hub, address) = (entrance.hub().await?, entrance.address());
-        let actor = Actor { address, request: Some(entrance.request()), ..Actor::new("anonymous") };
+        let actor = Actor { address, request: Some(request::id().to_string()), ..Actor::new("anonymous") };
         let user_agent = entrance.header(USER_AGENT).map(str::to_owned);
         Ok(Self { hub: hub.acting(actor), client: Client { address, user_agent } })
     }
@@ -293,8 +295,12 @@ impl Access for Caller {
         let credential = entrance.bearer().ok_or(ApiError::Unauthorized)?;
         let address = entrance.address();
         let principal = hub.authenticate_async(credential, address).await?.ok_or(ApiError::Unauthorized)?;
+        // A command on this machine asks without anybody in between, whomever a proxy here asks for.
+        if matches!(principal.who(), Who::Local) && is_forwarded(&entrance.parts.headers) {
+            return Err(ApiError::Unauthorized);
+        }
         let hub = entrance.act(&hub, principal.name());
-        Ok(Self { hub, principal, address })
+        Ok(Self { service: entrance.service.clone(), hub, principal, address })
     }
 }
 
@@ -372,7 +378,7 @@ impl Access for Person {
                 let (user, session) = (user.clone(), session.clone());
                 Ok(Self { hub, principal, user, session, address })
             }
-            Who::Token(_) => Err(ApiError::Forbidden),
+            Who::Token(_) | Who::Local => Err(ApiError::Forbidden),
         }
     }
 }

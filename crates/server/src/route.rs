@@ -42,6 +42,7 @@ pub(crate) struct Shapes {
     pub(crate) path: fn(&mut SchemaGenerator) -> Schema,
     pub(crate) query: fn(&mut SchemaGenerator) -> Schema,
     pub(crate) body: fn(&mut SchemaGenerator) -> Option<Schema>,
+    pub(crate) needs_body: bool,
     pub(crate) answer: fn(&mut SchemaGenerator) -> Option<Schema>,
     pub(crate) status: StatusCode,
     pub(crate) media: Option<&'static str>,
@@ -102,13 +103,11 @@ where
                 let access = access?;
                 let (hub, app) = (acting.clone(), access.app().cloned());
                 once(hub, app, |done| async {
-                    match done {
-                        Some(target) => Ok(again(access, target).await?.into_response()),
-                        None => {
-                            let ask = Ask::parse(entrance.into_parts(), body).await?;
-                            Ok(handler(access, ask).await?.into_response())
-                        }
+                    if let Some(target) = done {
+                        return Ok(again(access, target).await?.into_response());
                     }
+                    let ask = Ask::parse(entrance.into_parts(), body).await?;
+                    Ok(handler(access, ask).await?.into_response())
                 })
                 .await
             };
@@ -136,6 +135,7 @@ where
             path: |generator| generator.root_schema_for::<P>(),
             query: |generator| generator.root_schema_for::<Q>(),
             body: B::schema,
+            needs_body: B::IS_REQUIRED,
             answer: T::schema,
             status: T::STATUS,
             media: T::MEDIA,

@@ -24,9 +24,8 @@ pub fn router(service: Service) -> Router {
         .merge(mounted(at_root()))
         .nest(BASE, mounted(all()))
         .fallback(async || ApiError::NotFound)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .with_state(service.clone());
-    layers(router, &service)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    layers(router, &service).with_state(service)
 }
 
 /// What can be asked below `/api/v1`: method, path, name and policy of each route.

@@ -213,7 +213,7 @@ fn only_some_commands_make_a_data_directory() {
 }
 
 #[test]
-fn lists_are_read_beside_a_running_server_and_changes_are_not_made() {
+fn lists_are_read_beside_a_running_server() {
     let place = Place::ours();
     let server = place.streamhub().serve();
     server.wait_until_ready();
@@ -231,9 +231,17 @@ fn lists_are_read_beside_a_running_server_and_changes_are_not_made() {
     ] {
         let _ = place.streamhub().run(line).expect(0);
     }
+    assert!(server.stop().success());
+}
+
+/// As beside a media server that embeds the library.
+#[test]
+fn nothing_is_changed_beside_somebody_who_cannot_be_asked() {
+    let place = Place::ours();
+    let hub = Hub::open(&HubConfig::new(&place.dir), &Silent).expect("a hub");
     let people = || place.streamhub().run(["user", "list"]).expect(0).stdout().to_owned();
     let (before, known) = (place.digest_of_apps(), people());
-    let pid = server.pid().to_string();
+    let pid = std::process::id().to_string();
     for line in [
         &["app", "create", "other"][..],
         &["app", "rename", "demo", "other"],
@@ -266,7 +274,7 @@ fn lists_are_read_beside_a_running_server_and_changes_are_not_made() {
     }
     assert_eq!(tree_changes(&before, &place.digest_of_apps()), [""; 0]);
     assert_eq!(people(), known);
-    assert!(server.stop().success());
+    hub.close().expect("closed");
 }
 
 #[test]

@@ -122,8 +122,7 @@ fn a_server_writes_its_log_down_and_others_read_it_beside_it() {
     assert_eq!(listed["data"][0]["level"], "info", "{listed}");
     assert!(listed["data"][0]["meta"]["address"].as_str().is_some_and(|url| url.starts_with("http://127.")));
     assert_eq!(json_of(&place, &["logs", "prune", "--before", "1970-01-01", "--dry-run"])["entries"], 0);
-    let refused = place.streamhub().run(["logs", "prune", "--before", "30d"]).expect(75);
-    assert!(refused.stderr().contains("way out"), "{}", refused.stderr());
+    assert_eq!(json_of(&place, &["logs", "prune", "--before", "30d"])["entries"], 0);
     assert!(server.stop().success());
     assert_eq!(messages(&json_of(&place, &["logs", "list", "--limit", "1"])), ["stopping"]);
 }

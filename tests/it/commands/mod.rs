@@ -2,6 +2,7 @@
 
 mod app;
 mod audit;
+mod beside_a_server;
 mod completions;
 mod config;
 mod doctor;
@@ -9,6 +10,7 @@ mod global;
 mod live_streams;
 mod logs;
 mod migrate;
+mod named_server;
 mod node;
 mod refusals;
 mod serve;

@@ -114,15 +114,6 @@ fn who_is_unknown_or_ambiguous_is_refused() {
 }
 
 #[test]
-fn a_running_server_is_in_the_way() {
-    let place = Place::taken_over(&users());
-    let server = place.streamhub().serve();
-    server.wait_until_ready();
-    let refused = place.streamhub().run(["user", "reset-password", "anna@example.org"]).expect(75);
-    assert!(refused.stderr().contains(&server.pid().to_string()) && refused.stdout().is_empty());
-}
-
-#[test]
 fn an_app_that_waits_for_its_take_over_is_no_obstacle() {
     let place = Place::of(&users().app("gone", |a| a));
     let _ = place.streamhub().run(["migrate"]).expect(0);

@@ -21,7 +21,11 @@ fn a_request_that_is_sent_again_is_answered_as_the_first_was() {
     assert_eq!((first.status, second.status), (201, 201));
     assert_eq!(first.json(), second.json());
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
-    assert_eq!(site.post(&site.root, "/tenants", &tenant).status, 409, "without the key it is another request");
+    assert_eq!(
+        site.post(&site.root, "/tenants", &tenant).status,
+        409,
+        "without the key it is another request"
+    );
 
     // A secret is shown again to whoever has the key, and to nobody else.
     let token = json!({ "name": "ci", "scope": "global", "tenantId": "acme" });
@@ -68,7 +72,9 @@ fn a_kill_before_the_answer_does_not_carry_it_out_twice() {
     let made = send(&site, "k2", "/apps", &json!({ "name": "radio-1", "tenantId": "acme" })).json();
     // The answers are lost, and what upkeep had not shipped is still in the app's outbox.
     let site = site.killed_and_started(|control| {
-        control.execute("UPDATE _streamhub_idempotency SET status = NULL, answer = NULL", []).expect("a table");
+        control
+            .execute("UPDATE _streamhub_idempotency SET status = NULL, answer = NULL", [])
+            .expect("a table");
     });
     let again = send(&site, "k1", "/apps/news-24/streams", &stream);
     assert_eq!((again.status, &again.json()["streamId"]), (201, &json!("live/cam")));

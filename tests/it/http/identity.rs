@@ -12,8 +12,7 @@ use super::{PASSWORD, Site};
 #[test]
 fn every_refused_credential_gets_the_same_answer() {
     let site = Site::new();
-    let elsewhere =
-        site.token(&json!({ "name": "t", "scope": "global", "allowedIps": ["2001:db8::/32"] }));
+    let elsewhere = site.token(&json!({ "name": "t", "scope": "global", "allowedIps": ["2001:db8::/32"] }));
     let without_id = |credential: &str| {
         let answer = site.get(credential, "/apps");
         let mut body = answer.json();

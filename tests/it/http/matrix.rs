@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use streamhub_tests::command::Streamhub;
+use tempfile::TempDir;
 
 use super::{PASSWORD, Site, unique};
 
@@ -42,6 +44,9 @@ const RULES: &[(&str, &str)] = &[
     ("app: read", "1111 ++ +++ 44 ++44"),
     ("app: write", "1111 ++ ++3 44 ++44"),
     ("app: owner", "1111 ++ +33 44 3344"),
+    // Of a job of the app: what is there is seen by those who see the app.
+    ("job: read", "1111 ++ +++ 44 ++44"),
+    ("job: write", "1111 ++ ++3 44 ++44"),
     ("node", "1111 11 111 11 111+"),
     ("never", "1111 11 111 11 1111"),
 ];
@@ -68,6 +73,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("tenant.show", "tenant: owner"),
     ("tenant.update", "tenant: owner"),
     ("tenant.usage", "tenant: any role"),
+    ("tenant.usage-history", "tenant: any role"),
+    ("usage.meter", "app: write"),
     ("member.list", "tenant: owner"),
     ("member.add", "tenant: owner"),
     ("member.change", "tenant: owner"),
@@ -101,7 +108,29 @@ const ROUTES: &[(&str, &str)] = &[
     ("ingress.create", "app: write"),
     ("ingress.show", "app: read"),
     ("ingress.delete", "app: write"),
+    ("server.stats", "authenticated"),
     ("app.stats", "app: read"),
+    ("app.seal", "app: owner"),
+    ("app.adopt", "platform"),
+    ("app.undelete", "owner somewhere"),
+    ("trash.list", "owner somewhere"),
+    ("db.health", "app: read"),
+    ("db.optimize", "app: write"),
+    ("db.check", "app: write"),
+    ("db.checkpoint", "app: write"),
+    ("db.purge", "app: owner"),
+    ("db.backups", "app: read"),
+    ("job.list", "authenticated"),
+    ("job.show", "job: read"),
+    ("job.follow", "job: read"),
+    ("job.cancel", "job: write"),
+    ("log.list", "authenticated"),
+    ("log.list-app", "app: read"),
+    ("log.prune", "platform"),
+    ("audit.prune", "platform"),
+    ("user.reset-password", "platform"),
+    ("user.remove-second-factor", "platform"),
+    ("node.create", "platform"),
     ("audit.list", "owner somewhere"),
     ("node.join", "node"),
     ("node.heartbeat", "node"),
@@ -117,6 +146,8 @@ const ROUTES: &[(&str, &str)] = &[
 struct Everybody {
     site: Site,
     node: String,
+    /// Another installation.
+    elsewhere: TempDir,
 }
 
 impl Everybody {
@@ -135,7 +166,7 @@ impl Everybody {
             &json!({ "name": "edge" }).to_string(),
         );
         assert_eq!(joined.status, 200, "{joined:?}");
-        Self { site, node }
+        Self { site, node, elsewhere: tempfile::tempdir().expect("a directory") }
     }
 
     /// A credential of a principal that asks for nothing else with it, since some routes end sessions.
@@ -240,10 +271,36 @@ impl Everybody {
                 let made = site.made("/apps/news-24/vods", &json!({ "name": "a.mp4" }));
                 (id(made, "id"), (route == "vod.update").then(|| json!({ "status": "ready" })))
             }
+            "usage.meter" => (String::new(), Some(json!({ "egressBytes": 1 }))),
             "ingress.create" => (String::new(), Some(json!({}))),
             "ingress.show" | "ingress.delete" => {
                 (id(site.made("/apps/news-24/ingress", &json!({})), "ingressId"), None)
             }
+            "db.purge" => (String::new(), Some(json!({ "scope": "logs", "confirm": true }))),
+            "job.show" | "job.follow" | "job.cancel" => {
+                let started = site.post(&site.root, "/apps/news-24/db/checkpoint", &json!({}));
+                assert_eq!(started.status, 202, "{started:?}");
+                let job = id(started.json()["data"].clone(), "id");
+                // One that is over, so that those who follow it are not kept.
+                while site.get(&site.root, &format!("/jobs/{job}")).json()["data"]["state"] != "succeeded" {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                (job, None)
+            }
+            "app.undelete" => {
+                let name = format!("back-{number}");
+                site.app(tenant, &name);
+                assert_eq!(site.ask("DELETE", &format!("/apps/{name}"), &site.root, None).status, 200);
+                (name, None)
+            }
+            "app.adopt" => {
+                let may = ["superadmin", "platform"].contains(&principal);
+                let dir = if may { self.sealed(number) } else { "/nowhere".to_owned() };
+                (String::new(), Some(json!({ "dir": dir, "tenantId": "acme" })))
+            }
+            "log.prune" | "audit.prune" => (String::new(), Some(json!({ "before": "2020-01-01" }))),
+            "user.reset-password" | "user.remove-second-factor" => (id(new_user(), "id"), None),
+            "node.create" => (String::new(), Some(json!({ "name": format!("edge-{number}") }))),
             "node.join" => (String::new(), Some(json!({ "name": "edge" }))),
             "node.heartbeat" | "node.set-status" | "node.delete" => {
                 let heard = [("X-Cluster-Token", self.node.as_str()), ("Content-Type", "application/json")];
@@ -258,6 +315,15 @@ impl Everybody {
             }
             _ => (String::new(), None),
         }
+    }
+
+    /// The sealed directory of an app of another installation.
+    fn sealed(&self, number: u64) -> String {
+        let name = format!("moved-{number}");
+        let elsewhere = Streamhub::new(self.elsewhere.path().join("data"));
+        let _ = elsewhere.run(["app", "create", &name]).expect(0);
+        let _ = elsewhere.run(["app", "seal", &name]).expect(0);
+        self.elsewhere.path().join("data/apps").join(name).display().to_string()
     }
 
     /// An app of its own for routes after which it is no longer there.
@@ -312,8 +378,8 @@ fn everybody_gets_of_every_route_what_is_written_here() {
                 body = Some(json!({ "name": format!("{app}-b") }));
             }
             let mut asked = path.replace("{app}", &app).replace("{tenant}", "acme");
-            if let Some(at) = asked.find('{') {
-                asked.replace_range(at.., &last);
+            if let (Some(at), Some(end)) = (asked.find('{'), asked.find('}')) {
+                asked.replace_range(at..=end, &last);
             }
             let (status, answer) = everybody.ask(method, &asked, &credential, body.as_ref());
             let right = match expected(rule, column) {
@@ -328,9 +394,9 @@ fn everybody_gets_of_every_route_what_is_written_here() {
             // What is not there is answered as what may not be seen.
             if path.contains("{app}") || path.contains("{tenant}") {
                 let missing = path.replace("{app}", "no-such-app").replace("{tenant}", "no-such-tenant");
-                let missing = match missing.find('{') {
-                    Some(at) => format!("{}{last}", &missing[..at]),
-                    None => missing,
+                let missing = match (missing.find('{'), missing.find('}')) {
+                    (Some(at), Some(end)) => format!("{}{last}{}", &missing[..at], &missing[end + 1..]),
+                    _ => missing,
                 };
                 let (status, answer) = everybody.ask(method, &missing, &credential, body.as_ref());
                 let due = if column < 4 { 401 } else { 404 };

@@ -1,8 +1,10 @@
 //! The HTTP API, asked through a real socket of a real server process.
 
+mod guide;
 mod idempotency;
 mod identity;
 mod matrix;
+mod older;
 mod quotas;
 
 use std::fs;

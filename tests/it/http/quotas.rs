@@ -34,7 +34,10 @@ fn two_that_race_for_the_last_place_are_one_that_gets_it_and_one_that_does_not()
             let body = answer.json();
             if answer.status == 429 {
                 assert_eq!(body["error"], "quota_exceeded");
-                assert_eq!((&body["metric"], &body["limit"], &body["used"]), (&json!("concurrentStreams"), &json!(1), &json!(1)));
+                assert_eq!(
+                    (&body["metric"], &body["limit"], &body["used"]),
+                    (&json!("concurrentStreams"), &json!(1), &json!(1))
+                );
             } else {
                 let id = body["streamId"].as_str().expect("an id").replace('/', "%2F");
                 let ended = site.ask("DELETE", &format!("/apps/news-24/streams/{id}"), &site.root, None);

@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use serde::Serialize;
+use streamhub::TenantId;
 use streamhub::audit::{Filter, Recorded};
 use streamhub::settings::Overrides;
-use streamhub::{Hub, Registry, TenantId};
 
+use crate::admin::Journal;
 use crate::args::Global;
 use crate::context::Context;
 use crate::exit::Code;
@@ -87,10 +88,6 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             output::result(context.json, &machine, &Shown(&listed))?;
             Ok(Code::Done)
         }
-        Command::Prune(prune) => prune.run(
-            &context,
-            |registry: Registry<'_>, before| registry.audit_before(before),
-            Hub::prune_audit,
-        ),
+        Command::Prune(prune) => prune.run(&context, Journal::Audit),
     }
 }

@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use serde::Serialize;
+use streamhub::TenantId;
 use streamhub::logs::{Entry, Filter, Level};
 use streamhub::settings::Overrides;
-use streamhub::{Hub, Registry, TenantId};
 
+use crate::admin::Journal;
 use crate::args::Global;
 use crate::context::Context;
 use crate::exit::Code;
@@ -86,11 +87,7 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
     let context = Context::find(global, Overrides::default())?;
     match command {
         Command::List(args) => list(&context, args),
-        Command::Prune(prune) => prune.run(
-            &context,
-            |registry: Registry<'_>, before| registry.logs_before(before),
-            Hub::prune_logs,
-        ),
+        Command::Prune(prune) => prune.run(&context, Journal::Logs),
     }
 }
 

@@ -15,11 +15,19 @@ pub(crate) mod token;
 pub(crate) mod user;
 
 use crate::args::{Cli, Command};
-use crate::exit::Code;
+use crate::exit::{Code, Refusal};
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
     let global = &cli.global;
+    let is_named = global.url.is_some() || global.token_file.is_some();
+    if is_named && !cli.command.changes_what_is_served() {
+        return Err(Refusal::new(
+            Code::Usage,
+            "a server is named, and this command works on the data directory itself",
+            "leave --url and --token-file out",
+        ));
+    }
     match cli.command {
         Command::Serve(args) => serve::run(&args, global),
         Command::Migrate(args) => migrate::run(args, global),

@@ -6,9 +6,10 @@ use streamhub::nodes::{NewNode, Node, NodeStatus};
 use streamhub::settings::Overrides;
 
 use crate::args::Global;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{List, Row, Sheet, or_dash};
 
 /// Manage the nodes of a cluster.
@@ -87,16 +88,16 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             output::result(context.json, &list, &list)?;
             Ok(Code::Done)
         }
-        Command::Create { name, url, region } => context.with_hub(Missing::Created, |hub| {
-            let node = hub.create_node(&NewNode { name, url, region })?;
+        Command::Create { name, url, region } => context.administrate(Missing::Created, |admin| {
+            let node = admin.create_node(&NewNode { name, url, region })?;
             output::result(context.json, &node, &sheet(&node))
         }),
-        Command::Status { node, status } => context.with_hub(Missing::Refused, |hub| {
-            let changed = hub.set_node_status(&node, status)?;
+        Command::Status { node, status } => context.administrate(Missing::Refused, |admin| {
+            let changed = admin.set_node_status(&node, status)?;
             output::result(context.json, &changed, &sheet(&changed))
         }),
-        Command::Delete { node } => context.with_hub(Missing::Refused, |hub| {
-            let Node { id, name, .. } = hub.delete_node(&node)?;
+        Command::Delete { node } => context.administrate(Missing::Refused, |admin| {
+            let Node { id, name, .. } = admin.delete_node(&node)?;
             output::result(context.json, &Gone { deleted: true, id, name }, &format!("{node} is gone"))
         }),
     }

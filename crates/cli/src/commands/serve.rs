@@ -3,7 +3,7 @@
 //! The socket is bound first, so that a taken port is known before anything is touched, and answers
 //! while the databases are still being opened. That it listens is said once they are open.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,10 @@ use crate::output;
 /// password, a one-time set-up token is printed on standard error at each start. SIGTERM and SIGINT
 /// end it in good order. Streams that were live when the server before ended are ended at the start;
 /// where the media server goes on by itself, `STREAMHUB_LIVE_STREAMS=keep` leaves them live.
+///
+/// Commands that change something ask the server that runs on their data directory: where it is and what it accepts
+/// of them stands in streamhub.server.json there, which only the directory's owner can read. Where the server
+/// listens on one address of the network only, that is not said, and commands need --url and --token-file.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  streamhub serve --data-dir /srv/media\n  streamhub serve --data-dir /srv/media --listen 0.0.0.0:3020 --log-format json"
@@ -77,7 +81,8 @@ async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
         let way_out = "end the program that listens there, or choose another address with --listen";
         Refusal::failed(&format_args!("cannot listen on {address}: {error}"), way_out)
     })?;
-    let address = format!("http://{}", listener.local_addr()?);
+    let bound = listener.local_addr()?;
+    let address = format!("http://{bound}");
     let grace = Duration::from_secs(context.settings.shutdown_grace_seconds.value.into());
     let mut stopped = stop_signal()?;
 
@@ -90,7 +95,7 @@ async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
     let serving = tokio::spawn(streamhub_server::serve(listener, service.clone(), asked_to_stop, grace));
     let json = context.json;
     let observer = service.observer();
-    let mut opening = task::spawn_blocking(move || open(&context, logs, observer));
+    let mut opening = task::spawn_blocking(move || open(&context, bound, logs, observer));
     let opened = tokio::select! {
         opened = &mut opening => opened??,
         _ = stopped.wait_for(|stopped| *stopped) => {
@@ -127,7 +132,12 @@ async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
-fn open(context: &Context, logs: LogSink, observer: Arc<dyn Observer>) -> Result<Opened, HubError> {
+fn open(
+    context: &Context,
+    bound: SocketAddr,
+    logs: LogSink,
+    observer: Arc<dyn Observer>,
+) -> Result<Opened, HubError> {
     let config = HubConfig {
         upkeep: true,
         logs: Some(logs),
@@ -139,7 +149,20 @@ fn open(context: &Context, logs: LogSink, observer: Arc<dyn Observer>) -> Result
     // Before the first write, so that a damaged registry is left as it was.
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;
+    if let Some(local) = on_this_machine(bound) {
+        hub.announce(&format!("http://{local}"))?;
+    }
     Ok(Opened { hub, tally, token })
+}
+
+/// Where commands on this machine reach the server as such; none where it listens for others only.
+fn on_this_machine(mut bound: SocketAddr) -> Option<SocketAddr> {
+    match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    bound.ip().is_loopback().then_some(bound)
 }
 
 fn report(announcer: &Announcer, hub: &Hub) {
@@ -170,4 +193,24 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
         }
     });
     Ok(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_reached_on_its_machine_by_loopback_only() {
+        for (bound, local) in [
+            ("127.0.0.1:3020", Some("127.0.0.1:3020")),
+            ("0.0.0.0:80", Some("127.0.0.1:80")),
+            ("[::]:80", Some("[::1]:80")),
+            ("[::1]:80", Some("[::1]:80")),
+            ("192.0.2.1:80", None),
+            ("[2001:db8::1]:80", None),
+        ] {
+            let found = on_this_machine(bound.parse().unwrap());
+            assert_eq!(found.map(|found| found.to_string()).as_deref(), local, "{bound}");
+        }
+    }
 }

@@ -7,12 +7,14 @@ use serde::Serialize;
 use streamhub::TenantId;
 use streamhub::allow_list::{AllowList, BadNetwork};
 use streamhub::settings::Overrides;
-use streamhub::tokens::{ApiToken, NewToken, Reach};
+use streamhub::tokens::ApiToken;
 
+use crate::admin::{Bearer, Ticket};
 use crate::args::Global;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{List, Row, or_dash};
 
 /// Manage API tokens.
@@ -124,10 +126,10 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             Ok(Code::Done)
         }
         Command::Create(args) => create(&context, args),
-        Command::Revoke { id } => context.with_hub(Missing::Refused, |hub| {
-            let token = hub.revoke_token(id)?;
-            let people = format!("token {id} ({}) is revoked", token.name);
-            output::result(context.json, &Revoked { id, revoked: token.revoked }, &people)
+        Command::Revoke { id } => context.administrate(Missing::Refused, |admin| {
+            let name = admin.revoke_token(id)?;
+            let people = format!("token {id} ({name}) is revoked");
+            output::result(context.json, &Revoked { id, revoked: true }, &people)
         }),
     }
 }
@@ -138,17 +140,15 @@ fn create(context: &Context, args: CreateArgs) -> anyhow::Result<Code> {
     // Where nothing is, there is the platform's tenant only, and a refusal leaves nothing behind.
     let is_platforms = app.is_none() && tenant == TenantId::platform();
     let missing = if is_platforms { Missing::Created } else { Missing::Refused };
-    context.with_hub(missing, |hub| {
-        let (reach, tenant) = match app {
-            Some(app) => {
-                let app = hub.registered(&app)?;
-                (Reach::App(app.id), TenantId::from_registry(app.tenant_id))
-            }
-            None => (if node { Reach::Node } else { Reach::Global }, tenant),
-        };
-        let (id, token) = hub.create_token(&NewToken { name, reach, tenant, allowed_ips })?;
+    let bearer = match app {
+        Some(app) => Bearer::App(app),
+        None if node => Bearer::Node(tenant),
+        None => Bearer::Tenant(tenant),
+    };
+    context.administrate(missing, |admin| {
+        let (id, token) = admin.create_token(&Ticket { name, bearer, allowed_ips })?;
         output::say(&format_args!("token {id} is made; it is shown this once"));
-        output::result(context.json, &Created { id, token: token.reveal() }, &token.reveal())
+        output::result(context.json, &Created { id, token: &token }, &token)
     })
 }
 

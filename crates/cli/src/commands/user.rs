@@ -5,13 +5,15 @@ use serde::Serialize;
 use streamhub::email::Email;
 use streamhub::report::counted;
 use streamhub::settings::Overrides;
-use streamhub::users::{NewUser, User, UserStatus};
+use streamhub::users::{User, UserStatus};
 
+use crate::admin::NewPerson;
 use crate::args::Global;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
 use crate::password::NewPassword;
+use crate::reach::Missing;
 use crate::table::{List, Row, or_dash};
 
 /// Manage users.
@@ -69,8 +71,8 @@ pub(crate) enum Command {
     },
     /// Give a user a new password and end all sessions of that user
     ///
-    /// Needs no running server, and is refused beside one. Without --password-stdin a random password
-    /// is made and printed once, on standard output.
+    /// Works with and without a running server. Without --password-stdin a random password is made and printed
+    /// once, on standard output.
     #[command(
         after_help = "Examples:\n  streamhub user reset-password anna@example.org --data-dir /srv/media\n  pass show anna | streamhub user reset-password anna@example.org --password-stdin"
     )]
@@ -80,6 +82,16 @@ pub(crate) enum Command {
         /// Read the new password from standard input, one line
         #[arg(long)]
         password_stdin: bool,
+    },
+    /// Let a user log in by password alone, who lost what gives the second factor's codes
+    ///
+    /// Make sure first who asks for it.
+    #[command(
+        after_help = "Example:\n  streamhub user remove-second-factor anna@example.org --data-dir /srv/media"
+    )]
+    RemoveSecondFactor {
+        /// The user's address or key; an address's case does not count
+        user: String,
     },
 }
 
@@ -101,6 +113,14 @@ struct Reset {
     /// Only where this program chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Factor {
+    second_factor: bool,
+    id: String,
+    email: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -134,40 +154,43 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             Ok(Code::Done)
         }
         Command::Create { email, name, superadmin, password_stdin } => {
-            let NewPassword { hash, shown } = new_password(password_stdin)?;
-            let new = NewUser { email, name, password: Some(hash), is_superadmin: superadmin };
-            context.with_hub(Missing::Created, |hub| {
-                let user = hub.create_user(&new)?;
+            let password = NewPassword::new(password_stdin)?;
+            let new = NewPerson { email, name, password, is_superadmin: superadmin };
+            context.administrate(Missing::Created, |admin| {
+                let user = admin.create_user(&new)?;
                 output::say(&format_args!("{} is made, as {}", new.email, user.id));
-                let people = shown.clone().unwrap_or_default();
-                output::result(context.json, &Created { user, password: shown }, &people)
+                let password = new.password.shown();
+                let people = password.clone().unwrap_or_default();
+                output::result(context.json, &Created { user, password }, &people)
             })
         }
-        Command::Delete { user } => context.with_hub(Missing::Refused, |hub| {
-            let User { id, email, .. } = hub.delete_user(&user)?;
+        Command::Delete { user } => context.administrate(Missing::Refused, |admin| {
+            let User { id, email, .. } = admin.delete_user(&user)?;
             output::result(context.json, &Gone { deleted: true, id, email }, &format!("{user} is gone"))
         }),
-        Command::Status { user, status } => context.with_hub(Missing::Refused, |hub| {
-            let changed = hub.set_user_status(&user, status)?;
+        Command::Status { user, status } => context.administrate(Missing::Refused, |admin| {
+            let changed = admin.set_user_status(&user, status)?;
             output::result(context.json, &changed, &format!("{user} is {status}"))
         }),
         Command::ResetPassword { email, password_stdin } => {
-            let NewPassword { hash, shown } = new_password(password_stdin)?;
-            context.with_hub(Missing::Refused, |hub| {
-                let (user, sessions_ended) = hub.reset_password(&email, &hash)?;
+            let new = NewPassword::new(password_stdin)?;
+            context.administrate(Missing::Refused, |admin| {
+                let (user, sessions_ended) = admin.reset_password(&email, &new)?;
                 output::say(&format_args!(
                     "{} has a new password; {} ended",
                     user.email.as_deref().unwrap_or(&email),
                     counted(sessions_ended, "session")
                 ));
-                let people = shown.clone().unwrap_or_default();
-                let done = Reset { id: user.id, email: user.email, sessions_ended, password: shown };
+                let password = new.shown();
+                let people = password.clone().unwrap_or_default();
+                let done = Reset { id: user.id, email: user.email, sessions_ended, password };
                 output::result(context.json, &done, &people)
             })
         }
+        Command::RemoveSecondFactor { user } => context.administrate(Missing::Refused, |admin| {
+            let User { id, email, .. } = admin.remove_second_factor(&user)?;
+            let people = format!("{user} logs in by password alone");
+            output::result(context.json, &Factor { second_factor: false, id, email }, &people)
+        }),
     }
-}
-
-fn new_password(from_stdin: bool) -> anyhow::Result<NewPassword> {
-    if from_stdin { NewPassword::from_stdin() } else { NewPassword::generated() }
 }

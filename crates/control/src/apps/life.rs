@@ -15,12 +15,13 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Result, named_params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_engine::{AppId, Uuid, time};
 
-use super::{App, AppState, TrashName, by_id, by_name, by_uuid, count_of};
+use super::{App, AppState, TrashName, by_id, by_name, by_uuid};
 use crate::deeds::{self, Outcome};
-use crate::quotas::{self, Metric, QuotaExceeded};
+use crate::quotas::{Enforcement, Metric, QuotaExceeded};
 use crate::{TenantId, tenants};
 
 /// What the audit calls the making of an app.
@@ -61,7 +62,7 @@ pub struct Details {
 }
 
 /// An app in the trash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deleted {
     /// The registry's number.
@@ -138,7 +139,7 @@ pub enum Refused {
 }
 
 /// Registers an app as `creating` and returns its number.
-pub fn insert_creating(db: &Connection, new: &NewApp) -> Result<Result<i64, Refused>> {
+pub fn insert_creating(db: &Connection, new: &NewApp, quotas: Enforcement) -> Result<Result<i64, Refused>> {
     if !tenants::exists(db, &new.tenant)? {
         return Ok(Err(tenants::UnknownTenant { tenant: new.tenant.clone() }.into()));
     }
@@ -148,7 +149,7 @@ pub fn insert_creating(db: &Connection, new: &NewApp) -> Result<Result<i64, Refu
     if by_uuid(db, &new.uuid)?.is_some() {
         return Ok(Err(Refused::UuidTaken { uuid: new.uuid.clone() }));
     }
-    if let Err(exceeded) = admit(db, &new.tenant)? {
+    if let Err(exceeded) = quotas.admit(db, &new.tenant, Metric::Apps)? {
         return Ok(Err(exceeded.into()));
     }
     db.prepare_cached(
@@ -239,7 +240,7 @@ pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<
 
 /// Gives the app of this name that was deleted last its name back, as `deleting`, before its directory
 /// leaves the trash; [`trashed`] says where it is.
-pub fn begin_undelete(db: &Connection, name: &AppId) -> Result<Result<App, Refused>> {
+pub fn begin_undelete(db: &Connection, name: &AppId, quotas: Enforcement) -> Result<Result<App, Refused>> {
     let newest: Option<i64> = db
         .query_row(
             "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
@@ -255,7 +256,7 @@ pub fn begin_undelete(db: &Connection, name: &AppId) -> Result<Result<App, Refus
     if by_name(db, name.as_str())?.is_some() {
         return Ok(Err(Refused::NameTaken { name: name.to_string() }));
     }
-    if let Err(exceeded) = admit(db, &TenantId::from_registry(app.tenant_id))? {
+    if let Err(exceeded) = quotas.admit(db, &TenantId::from_registry(app.tenant_id), Metric::Apps)? {
         return Ok(Err(exceeded.into()));
     }
     db.execute(
@@ -359,11 +360,6 @@ pub fn set_generation(db: &Connection, id: i64, generation: i64) -> Result<Resul
         Some(app) => Err(Refused::Generation { id, current: app.generation }),
         None => Err(Refused::Unknown { app: id.to_string() }),
     })
-}
-
-fn admit(db: &Connection, tenant: &TenantId) -> Result<Result<(), QuotaExceeded>> {
-    let used = count_of(db, tenant)?;
-    quotas::of(db, tenant).map(|quotas| quotas.max_apps.admit(Metric::Apps, used))
 }
 
 fn step(db: &Connection, id: i64, from: AppState, to: AppState) -> Result<Result<(), Refused>> {

@@ -8,7 +8,7 @@ use streamhub_engine::{AppId, Database};
 
 use super::*;
 use crate::fixture::{app, app_id, app_without_tenant, database, new_app, plan, tenant};
-use crate::quotas::{self, Limit, Metric, QuotaChange, QuotaExceeded};
+use crate::quotas::{self, Enforcement, Limit, Metric, QuotaChange, QuotaExceeded};
 use crate::tenants::UnknownTenant;
 use crate::{Control, tenants};
 
@@ -39,7 +39,7 @@ fn an_app_is_registered_as_it_was_asked_for() {
         room_prefix: Some("one-".to_owned()),
         ..new_app("one", &acme)
     };
-    let id = insert_creating(&db, &new).unwrap().unwrap();
+    let id = insert_creating(&db, &new, Enforcement::On).unwrap().unwrap();
     let created = by_name(&db, "one").unwrap().unwrap();
     assert_eq!((created.id, created.state, &*created.tenant_id), (id, AppState::Creating, "acme"));
     let uuid = created.uuid();
@@ -55,14 +55,14 @@ fn what_is_taken_unknown_or_too_much_is_not_registered() {
     let db = database();
     let acme = tenant(&db, "acme");
     let new = new_app("one", &acme);
-    insert_creating(&db, &new).unwrap().unwrap();
-    let refused = |new: &NewApp| insert_creating(&db, new).unwrap().unwrap_err();
+    insert_creating(&db, &new, Enforcement::On).unwrap().unwrap();
+    let refused = |new: &NewApp| insert_creating(&db, new, Enforcement::On).unwrap().unwrap_err();
     assert_eq!(refused(&new_app("one", &acme)), Refused::NameTaken { name: "one".to_owned() });
     let same_uuid = NewApp { uuid: new.uuid.clone(), ..new_app("two", &acme) };
     assert_eq!(refused(&same_uuid), Refused::UuidTaken { uuid: new.uuid.clone() });
     let nobody: TenantId = "nobody".parse().unwrap();
     assert_eq!(refused(&new_app("two", &nobody)), UnknownTenant { tenant: nobody.clone() }.into());
-    insert_creating(&db, &new_app("two", &acme)).unwrap().unwrap();
+    insert_creating(&db, &new_app("two", &acme), Enforcement::On).unwrap().unwrap();
     let limit = Limit::try_from(2).unwrap();
     let exceeded = QuotaExceeded { metric: Metric::Apps, limit, used: 2 };
     assert_eq!(refused(&new_app("three", &acme)), exceeded.into());
@@ -78,15 +78,15 @@ fn only_what_is_here_counts_against_the_quota() {
     db.execute("UPDATE apps SET state = 'moved' WHERE id = ?1", [two]).unwrap();
     assert_eq!(count_of(&db, &acme).unwrap(), 0);
     app(&db, "three", &acme);
-    let four = insert_creating(&db, &new_app("four", &acme)).unwrap().unwrap();
+    let four = insert_creating(&db, &new_app("four", &acme), Enforcement::On).unwrap().unwrap();
     assert_eq!(count_of(&db, &acme).unwrap(), 2);
-    assert!(insert_creating(&db, &new_app("five", &acme)).unwrap().is_err());
+    assert!(insert_creating(&db, &new_app("five", &acme), Enforcement::On).unwrap().is_err());
     // What comes back from the trash takes a place as well.
-    let full = begin_undelete(&db, &app_id("one")).unwrap().unwrap_err();
+    let full = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap_err();
     assert!(matches!(full, Refused::QuotaExceeded(_)), "{full}");
     assert_eq!(state(&db, one), AppState::Deleted);
     abort_creating(&db, four).unwrap().unwrap();
-    begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
     assert_eq!(count_of(&db, &acme).unwrap(), 2);
 
     unlimited(&db, &acme);
@@ -141,7 +141,7 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
     delete(&db, first, "one-first");
     let second = app(&db, "one", &acme);
     assert_ne!(first, second);
-    let refused = begin_undelete(&db, &app_id("one")).unwrap().unwrap_err();
+    let refused = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap_err();
     assert_eq!(refused, Refused::NameTaken { name: "one".to_owned() });
 
     // Of the two that are in the trash, the one that went there last comes back.
@@ -151,7 +151,7 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
         [second],
     )
     .unwrap();
-    let coming = begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+    let coming = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
     assert_eq!((coming.id, &*coming.name, coming.state), (first, "one", AppState::Deleting));
     assert_eq!(coming.uuid(), Some(Ok(uuid)));
     assert_eq!(trashed(&db, first).unwrap().unwrap().trash_name.to_string(), "one-first");
@@ -162,7 +162,7 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
 
     forget(&db, second).unwrap().unwrap();
     assert_eq!(deleted(&db, Duration::ZERO).unwrap(), []);
-    let unknown = begin_undelete(&db, &app_id("two")).unwrap().unwrap_err();
+    let unknown = begin_undelete(&db, &app_id("two"), Enforcement::On).unwrap().unwrap_err();
     assert_eq!(unknown, Refused::Unknown { app: "two".to_owned() });
 }
 
@@ -171,13 +171,13 @@ fn an_undelete_that_stopped_half_way_can_be_taken_back() {
     let db = database();
     let id = app(&db, "one", &TenantId::platform());
     delete(&db, id, "one-first");
-    begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
     mark_deleted(&db, id, &"one-again".parse().unwrap()).unwrap().unwrap();
     let trash = deleted(&db, Duration::ZERO).unwrap();
     let shown: Vec<_> = trash.iter().map(|app| (app.id, &*app.name, app.trash_name.to_string())).collect();
     assert_eq!(shown, [(id, "one", "one-again".to_owned())]);
     assert_eq!(by_name(&db, "one").unwrap(), None);
-    begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
     finish_undelete(&db, id).unwrap().unwrap();
     // The next life ends like any other.
     delete(&db, id, "one-third");
@@ -216,24 +216,30 @@ fn a_uuid_that_was_set_aside_comes_back_unless_another_app_has_it() {
     assert!(matches!(set_aside(&db, former).unwrap(), Err(Refused::State { .. })), "it is in service");
     delete(&db, former, "one-first");
     let again = || NewApp { uuid: uuid.clone(), ..new_app("one", &acme) };
-    assert!(matches!(insert_creating(&db, &again()).unwrap(), Err(Refused::UuidTaken { .. })));
+    assert!(matches!(
+        insert_creating(&db, &again(), Enforcement::On).unwrap(),
+        Err(Refused::UuidTaken { .. })
+    ));
     set_aside(&db, former).unwrap().unwrap();
-    assert!(matches!(begin_undelete(&db, &app_id("one")).unwrap(), Err(Refused::Unknown { .. })));
+    assert!(matches!(
+        begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap(),
+        Err(Refused::Unknown { .. })
+    ));
     // What was not finished gives it back, and an undelete is possible again.
-    let aborted = insert_creating(&db, &again()).unwrap().unwrap();
+    let aborted = insert_creating(&db, &again(), Enforcement::On).unwrap().unwrap();
     give_back(&db, &uuid).unwrap();
     assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, aborted, "it is in use");
     abort_creating(&db, aborted).unwrap().unwrap();
     assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, former);
     // Several lives: only the last of those that were left behind gets it back.
     set_aside(&db, former).unwrap().unwrap();
-    let second = insert_creating(&db, &again()).unwrap().unwrap();
+    let second = insert_creating(&db, &again(), Enforcement::On).unwrap().unwrap();
     activate(&db, second).unwrap().unwrap();
     delete(&db, second, "one-second");
     set_aside(&db, second).unwrap().unwrap();
     give_back(&db, &uuid).unwrap();
     assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, second);
-    begin_undelete(&db, &app_id("one")).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
 }
 
 #[test]
@@ -262,7 +268,7 @@ fn a_deleted_app_is_seen_only_by_who_asks_for_it() {
     assert_eq!(unfinished(&db).unwrap(), []);
     // The uuid stays its own: a copy of its directory is not taken for another app.
     let copy = NewApp { uuid: row.uuid().unwrap().unwrap(), ..new_app("copy", &TenantId::platform()) };
-    assert!(matches!(insert_creating(&db, &copy).unwrap(), Err(Refused::UuidTaken { .. })));
+    assert!(matches!(insert_creating(&db, &copy, Enforcement::On).unwrap(), Err(Refused::UuidTaken { .. })));
 }
 
 #[test]
@@ -351,7 +357,7 @@ fn racing_callers_take_each_name_and_each_place_once() {
             let mut created = Vec::new();
             for number in 0..NAMES {
                 let new = new_app(&format!("app-{number}"), &acme);
-                if control.write(|tx| insert_creating(tx, &new)).unwrap().is_ok() {
+                if control.write(|tx| insert_creating(tx, &new, Enforcement::On)).unwrap().is_ok() {
                     created.push(new.name.to_string());
                 }
             }

@@ -31,6 +31,8 @@ const AT_MOST: usize = 10_000;
 pub(crate) struct Credentials {
     /// By the print of the credential, so that none is kept as it is.
     known: RwLock<HashMap<blake3::Hash, Known>>,
+    /// What commands on this machine show.
+    local: RwLock<Option<TokenHash>>,
     used: Mutex<Used>,
 }
 
@@ -49,8 +51,9 @@ struct Used {
 }
 
 impl Hub {
-    /// Whose credential this is: an API token or a session's. None where it is nobody's, is revoked or has
-    /// ended, may not be used from that address, or is a token without a tenant.
+    /// Whose credential this is: an API token, a session's, or that of [commands on this machine](crate::local).
+    /// None where it is nobody's, is revoked or has ended, may not be used from that address, or is a token
+    /// without a tenant.
     ///
     /// ```
     /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
@@ -80,6 +83,7 @@ impl Hub {
         Ok(principal.filter(|principal| match principal.who() {
             Who::Token(token) => token.allowed_ips.permits(address),
             Who::User { .. } => true,
+            Who::Local => address.is_some_and(|address| address.is_loopback()),
         }))
     }
 
@@ -111,6 +115,10 @@ impl Hub {
     }
 
     fn known_principal(&self, credential: &str) -> Option<Arc<Principal>> {
+        if let Some(offered) = TokenHash::of_local(credential) {
+            let local = self.credentials().local.read().unwrap_or_else(PoisonError::into_inner);
+            return (*local == Some(offered)).then(|| Arc::new(Principal::new(Who::Local)));
+        }
         let known = self.credentials().known.read().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(&blake3::hash(credential.as_bytes()))?;
         let holds = known.rights == self.shared.rights.load(Ordering::Acquire)
@@ -142,11 +150,17 @@ impl Hub {
 }
 
 impl Credentials {
+    /// Accepts this of commands on this machine, and what was accepted of them before no more.
+    pub(crate) fn admit_local(&self, token: TokenHash) {
+        *self.local.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
     fn note_use(&self, principal: &Principal) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         match principal.who() {
             Who::User { session, .. } => used.sessions.insert(session.clone(), Moment::now()),
             Who::Token(token) => used.tokens.insert(token.id, Moment::now()),
+            Who::Local => None,
         };
     }
 }

@@ -1,6 +1,7 @@
 //! Who asks, and what that permits.
 
 use streamhub_control::TenantId;
+use streamhub_control::apps::App;
 use streamhub_control::members::Role;
 use streamhub_control::tokens::{ApiToken, TokenScope};
 use streamhub_control::users::User;
@@ -46,6 +47,8 @@ pub enum Who {
     },
     /// A program with a token.
     Token(ApiToken),
+    /// A command on the server's own machine, which could read the databases as well.
+    Local,
 }
 
 /// Where somebody has a permission.
@@ -57,6 +60,17 @@ pub enum Within {
     Tenants(Vec<TenantId>),
     /// In the app of this number.
     App(i64),
+}
+
+impl Within {
+    /// Whether that reaches an app.
+    pub fn has(&self, app: &App) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Tenants(tenants) => tenants.iter().any(|tenant| tenant.as_str() == app.tenant_id),
+            Self::App(only) => *only == app.id,
+        }
+    }
 }
 
 /// What a role permits.
@@ -115,16 +129,19 @@ impl Principal {
         match &self.who {
             Who::User { user, .. } => format!("user:{}", user.id),
             Who::Token(token) => format!("token:{}", token.id),
+            Who::Local => "local".to_owned(),
         }
     }
 
-    /// Whether everything is permitted: a superadmin, or a global token of the platform's.
+    /// Whether everything is permitted: a superadmin, a global token of the platform's, or a command on the
+    /// server's own machine.
     pub fn is_platform(&self) -> bool {
         match &self.who {
             Who::User { user, .. } => user.is_superadmin,
             Who::Token(token) => {
                 token.scope == TokenScope::Global && token.tenant_id == Some(TenantId::platform())
             }
+            Who::Local => true,
         }
     }
 
@@ -134,6 +151,7 @@ impl Principal {
             return Within::Everything;
         }
         match &self.who {
+            Who::Local => Within::Everything,
             Who::User { roles, .. } => {
                 let permitted = roles.iter().filter(|(_, role)| of_role(*role).contains(&permission));
                 Within::Tenants(permitted.map(|(tenant, _)| tenant.clone()).collect())
@@ -220,6 +238,7 @@ mod tests {
             (token(TokenScope::App, None, "acme"), "........", "........"),
             (token(TokenScope::App, Some(8), "platform"), "........", "........"),
             (token(TokenScope::Node, None, "platform"), "........", "........"),
+            (Principal::new(Who::Local), "xxxxxxxx", "xxxxxxxx"),
         ];
         for (principal, in_acme, in_another) in cases {
             assert_eq!(row(&principal, 7, "acme"), in_acme, "{principal:?}");

@@ -115,12 +115,12 @@ fn large_records_take_more_of_the_queue() {
 fn what_cannot_be_written_is_tried_again_and_dropped_in_the_end() {
     let sink = LogSink::default();
     let tries = Arc::new(AtomicUsize::new(0));
-    let (tried, first) = mpsc::channel();
+    let (sent, first) = mpsc::channel();
     let failing = {
         let tries = Arc::clone(&tries);
         move |_: &Arc<[Record]>| {
             tries.fetch_add(1, Ordering::Relaxed);
-            let _ = tried.send(());
+            let _ = sent.send(());
             Err(Unwritten::Yet(HubError::Closed))
         }
     };
@@ -167,7 +167,7 @@ fn what_is_tried_again_comes_in_its_order_and_with_what_it_tells() {
 #[test]
 fn the_end_waits_no_longer_than_it_may() {
     let sink = LogSink::default();
-    let (sent, begun) = mpsc::channel();
+    let (sent, in_hand) = mpsc::channel();
     let (go, gone) = mpsc::channel::<()>();
     sink.start_with(move |_| {
         sent.send(()).unwrap();
@@ -176,7 +176,7 @@ fn the_end_waits_no_longer_than_it_may() {
     })
     .unwrap();
     sink.push(record("in hand"));
-    begun.recv_timeout(PATIENCE).unwrap();
+    in_hand.recv_timeout(PATIENCE).unwrap();
     sink.push(record("queued"));
     sink.end(Instant::now());
     assert_eq!(sink.stats(), LogStats { written: 0, dropped: 1, queued: 1 });
@@ -224,9 +224,9 @@ fn what_is_logged_is_in_the_database_with_its_fields() {
         "app.id": "news-24", "request.id": "r-1", "duration_ms": 7, "fine": false, "status": 500,
     });
     assert_eq!(slow.meta.as_ref(), Some(&fields));
-    let long = find("yyy");
-    assert_eq!((long.message.len(), long.app_id), (8 << 10, None));
-    assert_eq!(long.meta.as_ref().unwrap()["error"], "it broke");
+    let cut = find("yyy");
+    assert_eq!((cut.message.len(), cut.app_id), (8 << 10, None));
+    assert_eq!(cut.meta.as_ref().unwrap()["error"], "it broke");
     hub.close().unwrap();
 }
 

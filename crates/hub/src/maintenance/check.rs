@@ -1,7 +1,7 @@
 //! Whether an app's database is whole, and the app's own.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamhub_engine::judge::{self, Check};
 use streamhub_engine::{AppId, Database, Error, Fault, Unfit};
 
@@ -19,7 +19,7 @@ use crate::progress::Progress;
 /// assert!(checked.ok && checked.problems.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checked {
     /// The file, from the data directory.
     pub path: String,

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::live::Busy;
 use streamhub_engine::{AppId, Fault};
@@ -27,7 +27,7 @@ const ATTEMPT: Duration = Duration::from_millis(50);
 /// assert_eq!(done.after.wal_size_bytes, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpointed {
     /// The file, from the data directory.
     pub path: String,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamhub_control::{Connection, SqlResult};
 use streamhub_engine::AppId;
 use streamhub_engine::error::SqliteContext;
@@ -24,7 +24,7 @@ use crate::status::bytes;
 /// assert_eq!(streams.map(|table| table.rows), Some(0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The file, from the data directory.
@@ -44,7 +44,7 @@ pub struct Health {
 }
 
 /// One table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableHealth {
     /// Its name.
     pub name: String,

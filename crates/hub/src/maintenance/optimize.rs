@@ -1,7 +1,7 @@
 //! Making an app's database small and fast again.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::filesystem::Room;
@@ -19,17 +19,17 @@ use crate::status::bytes;
 /// ```
 /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
 /// let done = hub.optimize(&"news-24".parse()?, &streamhub::progress::Silent)?;
-/// assert_eq!(done.steps.first(), Some(&"PRAGMA optimize"));
+/// assert_eq!(done.steps[0], "PRAGMA optimize");
 /// assert_eq!(done.after.wal_size_bytes, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Optimized {
     /// The file, from the data directory.
     pub path: String,
     /// The steps, in order.
-    pub steps: Vec<&'static str>,
+    pub steps: Vec<String>,
     /// Before.
     pub before: Extent,
     /// After.
@@ -65,7 +65,7 @@ impl Hub {
         db.close()?;
         Ok(Optimized {
             path: self.data().shown(&path).display().to_string(),
-            steps: STEPS.to_vec(),
+            steps: STEPS.map(str::to_owned).to_vec(),
             before,
             after,
             reclaimed_bytes: (before.size_bytes + before.wal_size_bytes)

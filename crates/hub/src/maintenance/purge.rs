@@ -1,7 +1,7 @@
 //! Removing what an app has gathered: recordings, streams that are over, log entries.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use streamhub_appstore::purge::{Cut, PurgedVods, Scope};
 use streamhub_control::{TenantId, logs};
@@ -27,7 +27,7 @@ use crate::progress::Progress;
 /// assert_eq!((purged.vods_deleted, purged.streams_deleted), (1, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Purged {
     /// What was asked for.

@@ -25,7 +25,7 @@ impl Hub {
 
     /// Revokes a token. One that is revoked already stays so.
     pub fn revoke_token(&self, id: i64) -> Result<ApiToken> {
-        self.change(Deed::of("token.revoke").target(id), move |db, deed| {
+        self.change(Deed::of("token.revoke").target(&id), move |db, deed| {
             tokens::revoke(db, id)?;
             let revoked = tokens::get(db, id)?;
             if let Some(tenant) = revoked.as_ref().and_then(|token| token.tenant_id.as_ref()) {

@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 use streamhub_control::allow_list::AllowList;
+use streamhub_control::quotas::Enforcement;
 use streamhub_engine::database_url;
 
 use super::{ControlDatabase, LogFormat};
-use crate::hub::LiveStreams;
+use crate::config::LiveStreams;
 use crate::secrets::{MASK, mask_url};
 
 /// Web pages that may ask this server from a browser: those of `https://console.example.org`, or with `*` all.
@@ -144,6 +145,16 @@ impl SettingValue for LiveStreams {
             Self::End => "end".into(),
             Self::Keep => "keep".into(),
         }
+    }
+}
+
+impl SettingValue for Enforcement {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        text.parse().map_err(|_| Refusal::new("expected off, log or on"))
+    }
+
+    fn show(&self) -> Json {
+        self.as_str().into()
     }
 }
 

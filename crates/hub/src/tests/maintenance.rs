@@ -43,7 +43,11 @@ fn add_vods(hub: &Hub, number: u32) {
 #[test]
 fn a_purge_goes_in_chunks_while_others_read() {
     let site = Site::new();
-    let hub = hub_with_app(&site);
+    let mut config = site.config("a");
+    // Nobody else looks after the outbox.
+    config.upkeep = false;
+    let hub = Hub::open(&config, &Silent).unwrap();
+    created(&hub, "news-24");
     let recordings = site.path("a/apps/news-24/recordings");
     durable::create_new_dir(&recordings).unwrap();
     let app = hub.app(&id("news-24")).unwrap();

@@ -3,12 +3,12 @@
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamhub::access::{Permission, Within};
+use streamhub::access::Permission;
 use streamhub::apps::{App, AppState};
-use streamhub::{AppChange, AppId, HubError, NewApp, TenantId};
+use streamhub::{AppChange, AppId, Hub, HubError, NewApp, Seal, TenantId};
 
 use crate::answer::{Created, Found, List};
-use crate::api::Paging;
+use crate::api::{Flag, Paging, flag};
 use crate::ask::{Ask, Json, Nothing};
 use crate::error::ApiError;
 use crate::policy::{Caller, OnApp, Somewhere};
@@ -25,6 +25,9 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Change an app's names and settings"),
         route(Method::DELETE, "/apps/{app}", "app.delete", Permission::AppDelete, delete)
             .about("Move an app to the trash"),
+        route(Method::POST, "/apps/{app}/seal", "app.seal", Permission::AppDelete, seal).about(
+            "Write everything of an app into its files and seal them, so that its directory can be copied",
+        ),
         route(Method::POST, "/apps/{app}/rename", "app.rename", Permission::AppDelete, rename)
             .about("Give an app another name")
             .may(&[StatusCode::CONFLICT]),
@@ -35,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "App")]
-struct View {
+pub(super) struct View {
     /// The registry's number; rows of an app carry it as `appId`.
     id: i64,
     name: String,
@@ -73,6 +76,16 @@ struct Rename {
     name: AppId,
 }
 
+/// How an app is deleted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Lost {
+    /// `1`: its directory is lost, so that nothing goes to the trash.
+    #[serde(default, deserialize_with = "flag")]
+    #[schemars(with = "Flag")]
+    lost: bool,
+}
+
 /// What was deleted.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Deleted {
@@ -99,12 +112,8 @@ impl From<App> for View {
 async fn list(caller: Caller, ask: Ask<Nothing, Paging>) -> Result<List<View>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
     let within = caller.principal.within(Permission::AppRead);
-    let apps = caller.hub.blocking(None, |hub| hub.apps()).await?;
-    let seen = apps.into_iter().filter(|app| match &within {
-        Within::Everything => true,
-        Within::Tenants(tenants) => tenants.iter().any(|tenant| tenant.as_str() == app.tenant_id),
-        Within::App(only) => *only == app.id,
-    });
+    let apps = caller.hub.blocking(None, Hub::apps).await?;
+    let seen = apps.into_iter().filter(|app| within.has(app));
     Ok(List::slice(seen.map(View::from), limit, offset))
 }
 
@@ -139,9 +148,17 @@ async fn update(on: OnApp, ask: Ask<Nothing, Nothing, Json<AppChange>>) -> Resul
     Ok(Found(app.into()))
 }
 
-async fn delete(on: OnApp, _: Ask) -> Result<Found<Deleted>, ApiError> {
-    on.hub.delete_async(&on.id).await?;
+async fn delete(on: OnApp, ask: Ask<Nothing, Lost>) -> Result<Found<Deleted>, ApiError> {
+    if ask.query.lost {
+        on.hub.forget_lost_async(&on.id).await?;
+    } else {
+        on.hub.delete_async(&on.id).await?;
+    }
     Ok(Found(Deleted { deleted: true, name: on.id.to_string() }))
+}
+
+async fn seal(on: OnApp, _: Ask) -> Result<Found<Seal>, ApiError> {
+    Ok(Found(on.hub.seal_async(&on.id).await?))
 }
 
 async fn rename(on: OnApp, ask: Ask<Nothing, Nothing, Json<Rename>>) -> Result<Found<View>, ApiError> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use streamhub::nodes::{NewNode, Node, NodeStatus};
 
-use crate::answer::{Done, Found, List};
+use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
 use crate::ask::{Ask, Json, Nothing};
 use crate::error::ApiError;
@@ -24,6 +24,9 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Record a node's sign of life")
             .may(&[StatusCode::NOT_FOUND]),
         route(Method::GET, "/cluster/nodes", "node.list", (), list).about("List nodes"),
+        route(Method::POST, "/cluster/nodes", "node.create", (), create)
+            .about("Make a node that has not been heard of yet")
+            .may(&[StatusCode::CONFLICT]),
         route(Method::PATCH, ONE, "node.set-status", (), update).about("Say what a node is meant to do"),
         route(Method::DELETE, ONE, "node.delete", (), delete).about("Remove a node"),
     ]
@@ -87,6 +90,15 @@ async fn heartbeat(on: OnNode, ask: Ask<Nothing, Nothing, Json<Heartbeat>>) -> R
     let Json(Heartbeat { node_id, stats }) = ask.body;
     on.hub.blocking(None, move |hub| hub.node_alive(&node_id, &Value::Object(stats))).await?;
     Ok(Done)
+}
+
+async fn create(
+    platform: Platform,
+    ask: Ask<Nothing, Nothing, Json<Join>>,
+) -> Result<Created<Node>, ApiError> {
+    let Json(Join { name, url, region }) = ask.body;
+    let new = NewNode { name, url, region };
+    Ok(Created(platform.hub.blocking(None, move |hub| hub.create_node(&new)).await?))
 }
 
 async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<Node>, ApiError> {

@@ -7,7 +7,10 @@ mod audit;
 mod auth;
 mod cluster;
 mod config;
+mod db;
 mod ingress;
+mod jobs;
+mod logs;
 mod members;
 pub(crate) mod server;
 mod stats;
@@ -15,6 +18,8 @@ mod streams;
 pub(crate) mod system;
 mod tenants;
 mod tokens;
+mod trash;
+mod usage;
 mod users;
 mod vods;
 
@@ -42,6 +47,11 @@ pub(crate) fn routes() -> Vec<Route> {
         vods::routes(),
         ingress::routes(),
         stats::routes(),
+        usage::routes(),
+        db::routes(),
+        trash::routes(),
+        jobs::routes(),
+        logs::routes(),
         audit::routes(),
         cluster::routes(),
         system::routes(),
@@ -76,6 +86,21 @@ impl Paging {
 /// A page that is not too large.
 pub(crate) fn page(limit: u32, offset: u32) -> Result<Page, ApiError> {
     Page::new(limit, offset).map_err(|error| ApiError::invalid("invalid_query", error.to_string()))
+}
+
+/// On or off.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "it stands for a flag in the documentation")]
+pub(crate) enum Flag {
+    #[schemars(rename = "1")]
+    One,
+    #[schemars(rename = "0")]
+    Zero,
+    #[schemars(rename = "true")]
+    True,
+    #[schemars(rename = "false")]
+    False,
 }
 
 /// A parameter of the query that is on as `1` or `true`, and off as `0` or `false`.

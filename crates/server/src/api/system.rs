@@ -1,14 +1,17 @@
 //! The installation itself, for those who run it.
 
-use axum::http::Method;
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
-use streamhub::{AppSize, Health};
+use std::path::Path;
 
-use crate::answer::{Data, Figures, List};
+use axum::http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use streamhub::{Adoption, AppSize, Health, Hub, Proof, TenantId};
+
+use crate::answer::{Created, Data, Figures, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Nothing};
+use crate::api::apps::View;
+use crate::ask::{Ask, Json, Nothing};
 use crate::error::ApiError;
 use crate::metrics;
 use crate::policy::{OnMetrics, Platform};
@@ -20,6 +23,9 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Look at the control database"),
         route(Method::GET, "/system/sizes", "system.sizes", (), sizes)
             .about("List how large the apps' databases are, the largest first"),
+        route(Method::POST, "/system/adopt", "app.adopt", (), adopt)
+            .about("Copy an app's sealed directory on the server's machine among the apps, and register it")
+            .may(&[StatusCode::CONFLICT, StatusCode::NOT_FOUND, StatusCode::TOO_MANY_REQUESTS]),
         route(Method::GET, "/system/settings", "system.settings", (), settings)
             .about("List the settings in effect and where each came from; nothing secret is shown"),
     ]
@@ -33,6 +39,32 @@ pub(crate) fn metrics_routes() -> Vec<Route> {
     ]
 }
 
+/// A directory that is to be adopted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Adopt {
+    /// Where it lies on the server's machine.
+    dir: String,
+    /// Whose the app is to be; the tenant that it says itself where nothing is said.
+    #[serde(default)]
+    tenant_id: Option<TenantId>,
+    /// Whether it is taken without a seal, on the caller's word that nobody was using it.
+    #[serde(default)]
+    unsealed: bool,
+}
+
+/// An app that was adopted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AdoptedApp")]
+struct Adopted {
+    app: View,
+    /// Whether its tenant was made for it, with default quotas.
+    tenant_created: bool,
+    /// Whether a seal stood for it.
+    sealed: bool,
+}
+
 /// A setting in effect.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Setting")]
@@ -44,12 +76,24 @@ struct Effective {
 }
 
 async fn health(platform: Platform, _: Ask) -> Result<Data<Health>, ApiError> {
-    Ok(Data(platform.hub.blocking(None, |hub| hub.control_health()).await?))
+    Ok(Data(platform.hub.blocking(None, Hub::control_health).await?))
 }
 
 async fn sizes(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<AppSize>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    Ok(List::slice(platform.hub.blocking(None, |hub| hub.sizes()).await?, limit, offset))
+    Ok(List::slice(platform.hub.blocking(None, Hub::sizes).await?, limit, offset))
+}
+
+async fn adopt(
+    platform: Platform,
+    ask: Ask<Nothing, Nothing, Json<Adopt>>,
+) -> Result<Created<Adopted>, ApiError> {
+    let Json(Adopt { dir, tenant_id, unsealed }) = ask.body;
+    let proof = if unsealed { Proof::Word } else { Proof::Seal };
+    let adoption = Adoption { tenant: tenant_id, proof };
+    let streamhub::Adopted { app, tenant_created, sealed } =
+        platform.hub.adopt_async(Path::new(&dir), &adoption).await?;
+    Ok(Created(Adopted { app: app.into(), tenant_created, sealed }))
 }
 
 async fn settings(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<Effective>, ApiError> {

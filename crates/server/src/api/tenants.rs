@@ -1,4 +1,4 @@
-//! Tenants, what they may have and what they use.
+//! Tenants and what they may have.
 
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Within};
 use streamhub::quotas::{QuotaChange, Quotas};
 use streamhub::tenants::Tenant;
-use streamhub::{Hub, TenantChange, TenantId, TenantUsage};
+use streamhub::{Hub, TenantChange, TenantId};
 
 use crate::answer::{Created, Found, List};
 use crate::api::Paging;
@@ -29,8 +29,6 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Show a tenant and its quotas"),
         route(Method::PATCH, ONE, "tenant.update", Permission::Members, update)
             .about("Change a tenant's name; its plan and quotas are the platform's to change"),
-        route(Method::GET, "/tenants/{tenant}/usage", "tenant.usage", Permission::UsageRead, usage)
-            .about("Compare what a tenant uses with what it may have"),
     ]
 }
 
@@ -130,8 +128,4 @@ async fn update(on: OnTenant, ask: Ask<Nothing, Nothing, Json<Patch>>) -> Result
         Ok(View { tenant, quotas })
     });
     Ok(Found(changed.await?))
-}
-
-async fn usage(on: OnTenant, _: Ask) -> Result<Found<TenantUsage>, ApiError> {
-    Ok(Found(on.hub.blocking(None, move |hub| hub.registry().usage(&on.tenant)).await?))
 }

@@ -2,13 +2,14 @@
 
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use streamhub::password::Password;
 use streamhub::users::{NewUser, User, UserStatus};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
 use crate::api::auth::{chosen, email_of};
-use crate::ask::{Ask, Json, Nothing};
+use crate::ask::{Ask, Json, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::Platform;
 use crate::route::{Route, repeatable, route};
@@ -26,6 +27,17 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::PATCH, ONE, "user.set-status", (), update)
             .about("Let a user log in or not; where not, its sessions end")
             .may(&[StatusCode::CONFLICT]),
+        route(Method::POST, "/users/{user}/password", "user.reset-password", (), reset_password).about(
+            "Give a user another password and end its sessions; one that was not chosen is shown this once",
+        ),
+        route(
+            Method::DELETE,
+            "/users/{user}/second-factor",
+            "user.remove-second-factor",
+            (),
+            remove_second_factor,
+        )
+        .about("Let a user log in by its password alone"),
         route(Method::DELETE, ONE, "user.delete", (), delete)
             .about("Remove a user, its memberships and its sessions")
             .may(&[StatusCode::CONFLICT]),
@@ -55,6 +67,26 @@ struct New {
 #[schemars(rename = "UserPatch")]
 struct Patch {
     status: UserStatus,
+}
+
+/// Another password.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Reset {
+    /// At least 12 characters; a random one where none is given.
+    password: Option<String>,
+}
+
+/// Whose password was reset.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct WasReset {
+    user: User,
+    /// How many of its sessions were ended.
+    sessions_ended: usize,
+    /// The password, where it was not chosen. It is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
 }
 
 /// One user.
@@ -96,6 +128,33 @@ async fn show(platform: Platform, ask: Ask<Which>) -> Result<Found<User>, ApiErr
 async fn update(platform: Platform, ask: Ask<Which, Nothing, Json<Patch>>) -> Result<Found<User>, ApiError> {
     let (who, Json(Patch { status })) = (ask.path.user, ask.body);
     Ok(Found(platform.hub.blocking(None, move |hub| hub.set_user_status(&who, status)).await?))
+}
+
+async fn reset_password(
+    platform: Platform,
+    ask: Ask<Which, Nothing, Optional<Reset>>,
+) -> Result<Found<WasReset>, ApiError> {
+    let (who, Reset { password }) = (ask.path.user, ask.body.0.unwrap_or_default());
+    let (password, shown) = if let Some(password) = password {
+        (chosen(password)?, None)
+    } else {
+        let (password, text) = Password::generate();
+        (password, Some(text))
+    };
+    let hash = platform.hub.hash_password_async(password).await?;
+    let reset = platform.hub.blocking(None, move |hub| {
+        let user = hub.registry().user(&who)?;
+        // Of two users with one address, neither is meant.
+        hub.reset_password(user.email.as_deref().unwrap_or(&user.id), &hash)
+    });
+    let (user, sessions_ended) = reset.await?;
+    Ok(Found(WasReset { user, sessions_ended, password: shown }))
+}
+
+async fn remove_second_factor(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {
+    let who = ask.path.user;
+    platform.hub.blocking(None, move |hub| hub.remove_second_factor(&who)).await?;
+    Ok(Done)
 }
 
 async fn delete(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {

@@ -1,6 +1,6 @@
 //! Recordings of an app.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use streamhub::access::Permission;
@@ -9,7 +9,7 @@ use streamhub::vods::{self, Dir, NewVod, Order, Status, Vod, VodFilter, VodPatch
 use streamhub::{HubError, Page};
 
 use crate::answer::{Created, Done, Found, List};
-use crate::api::{flag, limit, page};
+use crate::api::{Flag, flag, limit, page};
 use crate::ask::{Ask, Json, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
@@ -22,7 +22,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, ALL, "vod.list", Permission::AppRead, list).about("List recordings"),
         repeatable(Method::POST, ALL, "vod.create", Permission::AppWrite, create, created)
-            .about("Add a recording"),
+            .about("Add a recording; one that begins has to be within the tenant's quotas")
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::GET, ONE, "vod.show", Permission::AppRead, show).about("Show a recording"),
         route(Method::PATCH, ONE, "vod.update", Permission::AppWrite, update).about("Change a recording"),
         route(Method::DELETE, ONE, "vod.delete", Permission::AppWrite, delete)
@@ -60,21 +61,6 @@ struct Filter {
     #[serde(default)]
     #[schemars(range(max = 4_294_967_295_u32))]
     offset: u32,
-}
-
-/// On or off.
-#[derive(JsonSchema)]
-#[schemars(inline)]
-#[allow(dead_code, reason = "it stands for a flag in the documentation")]
-enum Flag {
-    #[schemars(rename = "1")]
-    One,
-    #[schemars(rename = "0")]
-    Zero,
-    #[schemars(rename = "true")]
-    True,
-    #[schemars(rename = "false")]
-    False,
 }
 
 /// One recording.

@@ -27,7 +27,7 @@ fn an_app_is_made_in_a_directory_that_is_made_too() {
     }
     assert!(place.path("apps/news-24/app.db").is_file());
     let shown = place.streamhub().run(["app", "show", "news-24", "--json"]).expect(0).json();
-    assert_eq!(shown["uuid"], made["uuid"]);
+    assert_eq!(shown["id"], made["id"]);
     let people = place.streamhub().run(["app", "create", "radio"]).expect(0);
     assert!(people.stdout().contains("radio"), "{}", people.stdout());
     let _ = place.streamhub().run(["doctor"]).expect(0);

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use streamhub::{Adopted, Adoption, Hub, Proof, TenantId, boot};
+use streamhub::{Adoption, Hub, HubError, Proof, TenantId, boot};
 
 use super::known;
-use crate::context::{Context, Missing};
+use crate::admin::Adopted;
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 
 /// Seal an app, so that copies of its directory can be told to be whole
 ///
@@ -45,8 +47,8 @@ pub(crate) struct AdoptArgs {
 
 pub(crate) fn seal(context: &Context, args: &SealArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let seal = hub.seal(&name)?;
+    context.administrate(Missing::Refused, |admin| {
+        let seal = admin.seal_app(&name)?;
         let people = format!("{name} is sealed: {} bytes, BLAKE3 {}", seal.size, seal.blake3);
         output::result(context.json, &seal, &people)
     })
@@ -59,12 +61,17 @@ pub(crate) fn adopt(context: &Context, args: AdoptArgs) -> anyhow::Result<Code> 
         Some(tenant) if *tenant != TenantId::platform() => Missing::Refused,
         _ => Missing::Created,
     };
-    if missing == Missing::Created && boot::survey(&context.config())?.is_none() {
-        Hub::survey_adoption(&args.dir, proof)?;
+    if missing == Missing::Created && context.server()?.is_none() {
+        match boot::survey(&context.config()) {
+            Ok(None) => Hub::survey_adoption(&args.dir, proof)?,
+            // Whoever has it looks for itself.
+            Ok(Some(_)) | Err(HubError::InUse { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let adoption = Adoption { tenant: args.tenant, proof };
-    context.with_hub(missing, |hub| {
-        let adopted = hub.adopt(&args.dir, &adoption)?;
+    context.administrate(missing, |admin| {
+        let adopted = admin.adopt_app(&args.dir, &adoption)?;
         output::result(context.json, &adopted, &Report(&adopted))
     })
 }

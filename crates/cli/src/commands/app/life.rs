@@ -1,13 +1,14 @@
 //! `app create`, `rename`, `delete` and `undelete`.
 
 use serde::Serialize;
-use streamhub::apps::App;
 use streamhub::{AppId, NewApp, TenantId};
 
 use super::known;
-use crate::context::{Context, Missing};
+use crate::admin::App;
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 
 /// Make an app with an empty database
 ///
@@ -77,30 +78,24 @@ pub(crate) fn create(context: &Context, args: CreateArgs) -> anyhow::Result<Code
     // Where nothing is, there is the platform's tenant only, and a refusal leaves nothing behind.
     let missing = if tenant == TenantId::platform() { Missing::Created } else { Missing::Refused };
     let new = NewApp { name, tenant, display_name, room_prefix };
-    context.with_hub(missing, |hub| print(context, "made", &hub.create(&new)?))
+    context.administrate(missing, |admin| print(context, "made", &admin.create_app(&new)?))
 }
 
 pub(crate) fn rename(context: &Context, args: &RenameArgs) -> anyhow::Result<Code> {
     let old = known(&args.old)?;
-    context.with_hub(Missing::Refused, |hub| print(context, "renamed", &hub.rename(&old, &args.new)?))
+    context.administrate(Missing::Refused, |admin| {
+        print(context, "renamed", &admin.rename_app(&old, &args.new)?)
+    })
 }
 
 pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        if args.lost {
-            hub.forget_lost(&name)?;
-            let people = format!("{name} is forgotten; its name is free");
-            return output::result(context.json, &Deleted { deleted: true, name: &name }, &people);
-        }
-        let deletion = hub.delete(&name)?;
-        let people = match &deletion.flaw {
-            None => format!("{name} is in the trash; `streamhub app undelete {name}` brings it back"),
-            Some(flaw) => format!(
-                "{name} is out of service, and its directory lies in {} as it was. `streamhub app undelete {name}` \
-                 refuses it until its database is mended: {flaw}",
-                deletion.dir.display()
-            ),
+    context.administrate(Missing::Refused, |admin| {
+        let people = if args.lost {
+            admin.forget_app(&name)?;
+            format!("{name} is forgotten; its name is free")
+        } else {
+            admin.delete_app(&name)?
         };
         output::result(context.json, &Deleted { deleted: true, name: &name }, &people)
     })
@@ -108,7 +103,7 @@ pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Cod
 
 pub(crate) fn undelete(context: &Context, args: &UndeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| print(context, "back", &hub.undelete(&name)?))
+    context.administrate(Missing::Refused, |admin| print(context, "back", &admin.undelete_app(&name)?))
 }
 
 fn print(context: &Context, what: &str, app: &App) -> anyhow::Result<()> {

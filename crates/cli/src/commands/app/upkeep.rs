@@ -4,9 +4,10 @@ use streamhub::purge::Scope;
 use streamhub::{Checked, Health};
 
 use super::known;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::{Code, Refusal};
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{List, Row, Sheet, Wrapped};
 
 /// Show how an app's database is: sizes, free pages, rows and bytes per table
@@ -32,6 +33,9 @@ pub(crate) struct HealthArgs {
 pub(crate) struct OptimizeArgs {
     /// The app's name
     name: String,
+    /// Have a running server do it although the app has live streams, for whose end it waits otherwise
+    #[arg(long)]
+    force: bool,
 }
 
 /// Check whether an app's database is whole
@@ -45,6 +49,9 @@ pub(crate) struct OptimizeArgs {
 pub(crate) struct CheckArgs {
     /// The app's name
     name: String,
+    /// Have a running server do it although the app has live streams, for whose end it waits otherwise
+    #[arg(long)]
+    force: bool,
 }
 
 /// Write an app's -wal into its database and empty it
@@ -87,16 +94,16 @@ impl Row for streamhub::TableHealth {
 
 pub(crate) fn health(context: &Context, args: &HealthArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let health = hub.health(&name)?;
+    context.administrate(Missing::Refused, |admin| {
+        let health = admin.health(&name)?;
         output::result(context.json, &Wrapped::of(&health), &sheet(&health))
     })
 }
 
 pub(crate) fn optimize(context: &Context, args: &OptimizeArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let done = hub.optimize(&name, &context.progress())?;
+    context.administrate(Missing::Refused, |admin| {
+        let done = admin.optimize(&name, args.force, &context.progress())?;
         let people = format!(
             "{}: {} bytes before, {} after, {} given back",
             done.path, done.before.size_bytes, done.after.size_bytes, done.reclaimed_bytes
@@ -107,8 +114,8 @@ pub(crate) fn optimize(context: &Context, args: &OptimizeArgs) -> anyhow::Result
 
 pub(crate) fn check(context: &Context, args: &CheckArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let checked = hub.check(&name, &context.progress())?;
+    context.administrate(Missing::Refused, |admin| {
+        let checked = admin.check(&name, args.force, &context.progress())?;
         let people =
             if checked.ok { format!("{}: it is whole", checked.path) } else { checked.problems.join("\n") };
         output::result(context.json, &Wrapped::of(&checked), &people)?;
@@ -118,8 +125,8 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> anyhow::Result<Code>
 
 pub(crate) fn checkpoint(context: &Context, args: &CheckpointArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let done = hub.checkpoint(&name, &context.progress())?;
+    context.administrate(Missing::Refused, |admin| {
+        let done = admin.checkpoint(&name, &context.progress())?;
         let (before, after) = (done.before.wal_size_bytes, done.after.wal_size_bytes);
         let people = format!("{}: {before} bytes in its -wal before, {after} after", done.path);
         output::result(context.json, &Wrapped::of(&done), &people)
@@ -128,8 +135,8 @@ pub(crate) fn checkpoint(context: &Context, args: &CheckpointArgs) -> anyhow::Re
 
 pub(crate) fn purge(context: &Context, args: &PurgeArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
-    context.with_hub(Missing::Refused, |hub| {
-        let done = hub.purge_app(&name, args.scope, &context.progress())?;
+    context.administrate(Missing::Refused, |admin| {
+        let done = admin.purge(&name, args.scope, &context.progress())?;
         let people = Sheet::of([
             ("recordings", format!("{} removed, {} files", done.vods_deleted, done.local_deleted)),
             ("streams", format!("{} removed", done.streams_deleted)),

@@ -5,9 +5,10 @@ use serde::Serialize;
 use streamhub::TenantId;
 use streamhub::members::{Member, Role};
 
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{List, Row, or_dash};
 
 /// Manage a tenant's members.
@@ -79,14 +80,14 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<Code> {
             output::result(context.json, &list, &list)?;
             Ok(Code::Done)
         }
-        Command::Add { tenant, user, role } => context.with_hub(Missing::Refused, |hub| {
-            let member = hub.add_member(&TenantId::from_registry(tenant), &user, role)?;
+        Command::Add { tenant, user, role } => context.administrate(Missing::Refused, |admin| {
+            let member = admin.add_member(&TenantId::from_registry(tenant), &user, role)?;
             let people = format!("{user} is {} of tenant {}", member.role, member.tenant_id);
             output::result(context.json, &member, &people)
         }),
-        Command::Remove { tenant, user } => context.with_hub(Missing::Refused, |hub| {
+        Command::Remove { tenant, user } => context.administrate(Missing::Refused, |admin| {
             let Member { user_id, tenant_id, .. } =
-                hub.remove_member(&TenantId::from_registry(tenant), &user)?;
+                admin.remove_member(&TenantId::from_registry(tenant), &user)?;
             let people = format!("{user} is no longer a member of tenant {tenant_id}");
             output::result(context.json, &Ended { removed: true, user_id, tenant_id }, &people)
         }),

@@ -9,9 +9,10 @@ use streamhub::tenants::Tenant;
 use streamhub::{TenantChange, TenantId};
 
 use crate::args::Global;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::{List, Row, Sheet};
 
 /// Manage tenants, their members and their quotas.
@@ -41,6 +42,21 @@ pub(crate) enum Command {
         name: Option<String>,
         /// The plan's name [default: free]
         #[arg(long, value_name = "TEXT")]
+        plan: Option<String>,
+    },
+    /// Change a tenant's name or plan; what is not named stays
+    #[command(
+        after_help = "Example:\n  streamhub tenant update acme --plan gold --data-dir /srv/media",
+        group = clap::ArgGroup::new("change").required(true).multiple(true)
+    )]
+    Update {
+        /// Its key
+        id: String,
+        /// A name for people
+        #[arg(long, value_name = "TEXT", group = "change")]
+        name: Option<String>,
+        /// The plan's name
+        #[arg(long, value_name = "TEXT", group = "change")]
         plan: Option<String>,
     },
     /// Show one tenant
@@ -91,8 +107,15 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             output::result(context.json, &usage, &quota::Table(&usage))?;
         }
         Command::Create { id, name, plan } => {
-            return context.with_hub(Missing::Created, |hub| {
-                let tenant = hub.create_tenant(&id, &TenantChange { name, plan })?;
+            return context.administrate(Missing::Created, |admin| {
+                let tenant = admin.create_tenant(&id, &TenantChange { name, plan })?;
+                output::result(context.json, &tenant, &sheet(&tenant))
+            });
+        }
+        Command::Update { id, name, plan } => {
+            let id = TenantId::from_registry(id);
+            return context.administrate(Missing::Refused, |admin| {
+                let tenant = admin.update_tenant(&id, &TenantChange { name, plan })?;
                 output::result(context.json, &tenant, &sheet(&tenant))
             });
         }

@@ -5,9 +5,10 @@ use std::fmt;
 use streamhub::quotas::{Limit, QuotaChange, Quotas};
 use streamhub::{TenantId, TenantUsage};
 
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
+use crate::reach::Missing;
 use crate::table::Sheet;
 
 /// Show what a tenant may have, or change it
@@ -58,7 +59,7 @@ pub(crate) fn run(context: &Context, args: Args) -> anyhow::Result<Code> {
         print(context, &context.look()?.registry()?.quotas(&id)?)?;
         return Ok(Code::Done);
     }
-    context.with_hub(Missing::Refused, |hub| print(context, &hub.set_quotas(&id, &change)?))
+    context.administrate(Missing::Refused, |admin| print(context, &admin.set_quotas(&id, &change)?))
 }
 
 fn print(context: &Context, quotas: &Quotas) -> anyhow::Result<()> {

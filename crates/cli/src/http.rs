@@ -1,0 +1,235 @@
+//! Asking a server: one request and its answer, and what a refusal means on the command line.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use streamhub::quotas::{Limit, Metric, QuotaExceeded};
+use streamhub::{HubError, Kind};
+use ureq::http::{Method, Request, StatusCode};
+
+use crate::exit::{Code, Refusal};
+use crate::server::Server;
+
+/// How long a server may take to take a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long an answer may take. A server says sooner than that that something took too long.
+const ANSWER: Duration = Duration::from_mins(5);
+
+/// The most bytes of an answer.
+const CAP: u64 = 64 << 20;
+
+/// A server that is asked.
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    server: Server,
+}
+
+/// One request, and what its refusals mean.
+pub(crate) struct Ask {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    missing: Option<HubError>,
+    taken: Option<HubError>,
+}
+
+/// Whether a server answers yet.
+pub(crate) enum Standing {
+    /// It does.
+    Ready,
+    /// It opens its databases, or is about to end.
+    NotReady(anyhow::Error),
+    /// Nobody takes a connection there.
+    Unreachable(anyhow::Error),
+}
+
+/// How a server refuses.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused {
+    message: String,
+    code: String,
+    request_id: String,
+    metric: Option<Metric>,
+    limit: Option<Limit>,
+    used: Option<u64>,
+}
+
+impl Ask {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn post(path: impl Into<String>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(Method::POST, path) }
+    }
+
+    pub(crate) fn patch(path: impl Into<String>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(Method::PATCH, path) }
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), body: None, missing: None, taken: None }
+    }
+
+    /// What it means that there is nothing.
+    pub(crate) fn or_missing(self, missing: HubError) -> Self {
+        Self { missing: Some(missing), ..self }
+    }
+
+    /// What it means that something is there already.
+    pub(crate) fn or_taken(self, taken: HubError) -> Self {
+        Self { taken: Some(taken), ..self }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(server: Server) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // What is asked for holds credentials, and goes to nobody in between.
+            .proxy(None)
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(ANSWER))
+            .timeout_recv_body(Some(ANSWER));
+        Self { agent: config.build().new_agent(), server }
+    }
+
+    /// Whether it sees the files that this command sees.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.server.is_announced()
+    }
+
+    /// Whether the server answers yet.
+    pub(crate) fn standing(&self) -> anyhow::Result<Standing> {
+        match self.send(&Ask::get("/ready")) {
+            Ok((StatusCode::OK, _)) => Ok(Standing::Ready),
+            Ok((status @ StatusCode::SERVICE_UNAVAILABLE, body)) => {
+                Ok(Standing::NotReady(self.refusal(Ask::get("/ready"), status, &body)))
+            }
+            Ok((status, _)) => Err(Refusal::failed(
+                &format_args!("{} answers {status} and is no StreamHub server", self.server.url),
+                "check --url",
+            )),
+            Err(error) => Ok(Standing::Unreachable(error)),
+        }
+    }
+
+    /// Asks, and gives what is answered.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, ask: Ask) -> anyhow::Result<T> {
+        let answer = self.answered(ask)?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            let message = format!("{} answers what is not understood: {error}", self.server.url);
+            Refusal::failed(&message, "it is done; does the server have this program's version?")
+        })
+    }
+
+    /// Asks for what has no answer but that it is done.
+    pub(crate) fn done(&self, ask: Ask) -> anyhow::Result<()> {
+        self.answered(ask).map(drop)
+    }
+
+    fn answered(&self, ask: Ask) -> anyhow::Result<Vec<u8>> {
+        let (status, body) = self.send(&ask)?;
+        if status.is_success() { Ok(body) } else { Err(self.refusal(ask, status, &body)) }
+    }
+
+    fn send(&self, ask: &Ask) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+        let Server { url, credential, .. } = &self.server;
+        let mut request =
+            Request::builder().method(ask.method.clone()).uri(format!("{url}/api/v1{}", ask.path));
+        if let Some(credential) = credential {
+            request = request.header("authorization", format!("Bearer {}", credential.reveal()));
+        }
+        let (request, body) = match &ask.body {
+            Some(body) => (request.header("content-type", "application/json"), body.to_string()),
+            None => (request, String::new()),
+        };
+        let request = request.body(body).map_err(|error| self.unanswered(ask, &error))?;
+        let mut answer = self.agent.run(request).map_err(|error| self.unanswered(ask, &error))?;
+        let body = answer.body_mut().with_config().limit(CAP).read_to_vec();
+        Ok((answer.status(), body.map_err(|error| self.unanswered(ask, &error))?))
+    }
+
+    fn unanswered(&self, ask: &Ask, error: &dyn std::fmt::Display) -> anyhow::Error {
+        let message = format!("cannot ask {} ({} {}): {error}", self.server.url, ask.method, ask.path);
+        let changes = if ask.method == Method::GET { "" } else { "; it may be done or not" };
+        Refusal::failed(&message, format!("{}{changes}", self.server.way_out()))
+    }
+
+    fn refusal(&self, ask: Ask, status: StatusCode, body: &[u8]) -> anyhow::Error {
+        let Ok(refused) = serde_json::from_slice::<Refused>(body) else {
+            let message = format!("{} answers {status} and is no StreamHub server", self.server.url);
+            return Refusal::failed(&message, "check --url");
+        };
+        let Refused { message, code, request_id, metric, limit, used } = refused;
+        match (status, ask.missing, ask.taken) {
+            (StatusCode::NOT_FOUND, Some(missing), _) => missing.into(),
+            (StatusCode::CONFLICT, _, Some(taken)) if code == "name_taken" || code == "last_superadmin" => {
+                taken.into()
+            }
+            (StatusCode::CONFLICT, _, Some(taken)) if taken.kind() == Kind::Exists => {
+                Refusal::new(Code::DestinationExists, message, taken.way_out())
+            }
+            (StatusCode::BAD_REQUEST, ..) => HubError::Invalid(message).into(),
+            (StatusCode::TOO_MANY_REQUESTS, ..) => match (metric, limit, used) {
+                (Some(metric), Some(limit), Some(used)) => {
+                    HubError::Quota(QuotaExceeded { metric, limit, used }).into()
+                }
+                _ => Refusal::failed(&message, "try again a little later"),
+            },
+            (StatusCode::UNAUTHORIZED, ..) => {
+                let message = format!("{} does not accept {}", self.server.url, self.server.shown());
+                Refusal::failed(&message, self.server.way_out())
+            }
+            (StatusCode::FORBIDDEN, ..) => Refusal::failed(
+                &format_args!("{}: {message}", self.server.url),
+                "take a token of the tenant platform, or ask who administrates the installation",
+            ),
+            (StatusCode::SERVICE_UNAVAILABLE, ..) => Refusal::failed(&message, "try again a little later"),
+            _ => Refusal::failed(
+                &format_args!("{message} (request {request_id})"),
+                "the server's log says more: `streamhub logs list`",
+            ),
+        }
+    }
+}
+
+/// A part of a path.
+pub(crate) fn segment(text: &str) -> String {
+    use std::fmt::Write;
+
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_path_stays_one_part() {
+        for (text, escaped) in [
+            ("news-24", "news-24"),
+            ("anna+x@example.org", "anna%2Bx%40example%2Eorg"),
+            ("../a/b?c#d", "%2E%2E%2Fa%2Fb%3Fc%23d"),
+            ("ä", "%C3%A4"),
+        ] {
+            assert_eq!(segment(text), escaped);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How much each tenant stores, measured by what the directories of its apps say: no file is opened.
+//!
+//! A thread of its own does a round over all apps. A disk that hangs may keep it for ever, so nobody waits for
+//! it, and it holds the hub for moments only. It rests now and then, so that others get at the disk too.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use streamhub_control::apps::App;
+use streamhub_control::usage::{self, Month};
+use streamhub_control::{TenantId, tenants};
+use streamhub_engine::media::MediaRoot;
+use streamhub_engine::{AppId, DataDir, durable};
+
+use crate::error::{HubError, Result};
+use crate::hub::{Hub, Shared};
+use crate::sizes::size_of;
+
+/// Directory entries that are looked at without a rest.
+const AT_A_STRETCH: u32 = 10_000;
+
+/// How long a rest is.
+const REST: Duration = Duration::from_secs(1);
+
+/// Tenants whose figures are written in one transaction.
+const CHUNK: usize = 500;
+
+/// Whether a round is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Measuring(Arc<AtomicBool>);
+
+/// A round that is under way until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Round(Arc<AtomicBool>);
+
+impl Measuring {
+    /// None where one is under way.
+    pub(crate) fn begin(&self) -> Option<Round> {
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| Round(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Hub {
+    /// Begins to measure what the tenants store, unless that is under way.
+    pub(crate) fn measure_storage(&self) -> Result<()> {
+        let Some(round) = self.shared.services.upkeep.measuring.begin() else { return Ok(()) };
+        let (hub, data) = (Arc::downgrade(&self.shared), self.data().clone());
+        let spawned = thread::Builder::new().name("streamhub-measure".to_owned()).spawn(move || {
+            let _round = round;
+            match measure(&hub, &data) {
+                Ok(()) | Err(HubError::Closed) => {}
+                Err(error) => tracing::warn!(%error, "what tenants store could not be measured"),
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "what tenants store is measured later");
+        }
+        Ok(())
+    }
+}
+
+/// One round. A tenant of whose apps one cannot be measured keeps the figure that it has.
+pub(crate) fn measure(hub: &Weak<Shared>, data: &DataDir) -> Result<()> {
+    let (tenants, apps) = briefly(hub, |hub| Ok((hub.registry().tenants()?, hub.apps()?)))?;
+    let mut stored: BTreeMap<String, u64> =
+        tenants.into_iter().map(|tenant| (tenant.id.to_string(), 0)).collect();
+    let mut entries = 0;
+    let mut pace = || {
+        entries += 1;
+        if entries % AT_A_STRETCH == 0 {
+            thread::sleep(REST);
+        }
+        match briefly(hub, |_| Ok(())) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    };
+    for app in apps {
+        match bytes_of(data, &app, &mut pace) {
+            Ok(ControlFlow::Continue(bytes)) => {
+                stored.entry(app.tenant_id).and_modify(|sum| *sum = sum.saturating_add(bytes));
+            }
+            Ok(ControlFlow::Break(())) => return Err(HubError::Closed),
+            Err(error) => {
+                tracing::warn!(app.id = app.name, %error, "what an app stores cannot be measured");
+                stored.remove(&app.tenant_id);
+            }
+        }
+    }
+    let stored: Vec<_> = stored.into_iter().collect();
+    briefly(hub, |hub| stored.chunks(CHUNK).try_for_each(|some| write_down(hub, some.to_vec())))
+}
+
+/// All that counts of an app: its database, its `-wal`, and its media.
+fn bytes_of(
+    data: &DataDir,
+    app: &App,
+    pace: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), u64>> {
+    // An app in the trash has a name that is none.
+    let Ok(id) = app.name.parse::<AppId>() else { return Ok(ControlFlow::Continue(0)) };
+    let place = data.app(&id);
+    if pace().is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    if !durable::exists(place.dir())? {
+        return Ok(ControlFlow::Continue(0));
+    }
+    let size = size_of(data, app);
+    let media = MediaRoot::open(place.dir())?.bytes(pace)?;
+    Ok(media.map_continue(|media| size.size_bytes + size.wal_size_bytes + media))
+}
+
+fn write_down(hub: &Hub, stored: Vec<(String, u64)>) -> Result<()> {
+    let month = Month::current();
+    hub.note_down(move |db| {
+        for (tenant, bytes) in &stored {
+            let tenant = TenantId::from_registry(tenant.clone());
+            if tenants::exists(db, &tenant)? {
+                usage::set_storage(db, &tenant, &month, *bytes)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Does something with a hub that is neither gone nor about to close.
+fn briefly<T>(hub: &Weak<Shared>, work: impl FnOnce(&Hub) -> Result<T>) -> Result<T> {
+    let hub = Hub { shared: hub.upgrade().ok_or(HubError::Closed)?, actor: None };
+    if hub.shared.services.upkeep.is_stopping() { Err(HubError::Closed) } else { work(&hub) }
+}

@@ -1,0 +1,139 @@
+//! An app's database: how it is, and looking after it. Long work is a job, which goes on whoever goes away.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+use serde_json::Value;
+use streamhub::access::Permission;
+use streamhub::jobs::{Job, JobState, NewJob, Work};
+use streamhub::purge::Scope;
+use streamhub::{AppBackup, Health, Purged};
+
+use crate::answer::{Accepted, Answer, Data, List};
+use crate::api::Paging;
+use crate::api::jobs::Started;
+use crate::ask::{Ask, Json, Nothing, Optional};
+use crate::error::ApiError;
+use crate::policy::OnApp;
+use crate::route::{Route, route};
+
+/// How long a purge is waited for. Most take far less.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn routes() -> Vec<Route> {
+    let write = Permission::AppWrite;
+    vec![
+        route(Method::GET, "/apps/{app}/db/health", "db.health", Permission::UsageRead, health)
+            .about("Look at an app's database; reads each of its pages once"),
+        route(Method::POST, "/apps/{app}/db/optimize", "db.optimize", write, optimize)
+            .about("Make an app's database small and fast again, as a job; waits for live streams unless forced"),
+        route(Method::POST, "/apps/{app}/db/check", "db.check", write, check)
+            .about("Look through an app's database for damage, as a job; waits for live streams unless forced"),
+        route(Method::POST, "/apps/{app}/db/checkpoint", "db.checkpoint", write, checkpoint)
+            .about("Copy what an app's -wal holds into its database, as a job"),
+        route(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge)
+            .about("Remove what an app has gathered; the app and its configuration stay. 202 where it takes long")
+            .may(&[StatusCode::ACCEPTED]),
+        route(Method::GET, "/apps/{app}/db/backups", "db.backups", Permission::AppRead, backups)
+            .about("List the copies of an app's database, the newest first"),
+    ]
+}
+
+/// How a job is started.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Start {
+    /// Whether it is done although the app has live streams.
+    force: bool,
+}
+
+/// What is to be removed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    scope: Scope,
+    /// `true`: what is removed does not come back.
+    #[schemars(extend("const" = true))]
+    confirm: Value,
+}
+
+/// What was removed, or the job that removes it.
+#[derive(Debug)]
+enum Purging {
+    Over(Value),
+    UnderWay(Started),
+}
+
+impl Answer for Purging {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Data::<Purged>::schema(generator)
+    }
+}
+
+impl IntoResponse for Purging {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Over(purged) => Data(purged).into_response(),
+            Self::UnderWay(started) => Accepted(started).into_response(),
+        }
+    }
+}
+
+async fn health(on: OnApp, _: Ask) -> Result<Data<Health>, ApiError> {
+    Ok(Data(on.hub.health_async(&on.id).await?))
+}
+
+async fn optimize(
+    on: OnApp,
+    ask: Ask<Nothing, Nothing, Optional<Start>>,
+) -> Result<Accepted<Started>, ApiError> {
+    start(&on, Work::Optimize, ask.body).await
+}
+
+async fn check(
+    on: OnApp,
+    ask: Ask<Nothing, Nothing, Optional<Start>>,
+) -> Result<Accepted<Started>, ApiError> {
+    start(&on, Work::Check, ask.body).await
+}
+
+async fn checkpoint(
+    on: OnApp,
+    ask: Ask<Nothing, Nothing, Optional<Start>>,
+) -> Result<Accepted<Started>, ApiError> {
+    start(&on, Work::Checkpoint, ask.body).await
+}
+
+async fn start(on: &OnApp, work: Work, body: Optional<Start>) -> Result<Accepted<Started>, ApiError> {
+    let force = body.0.unwrap_or_default().force;
+    let job = on.hub.start_job_async(&NewJob { force, ..NewJob::new(work, on.id.clone()) }).await?;
+    Ok(Accepted(job.into()))
+}
+
+async fn purge(on: OnApp, ask: Ask<Nothing, Nothing, Json<Purge>>) -> Result<Purging, ApiError> {
+    let Json(Purge { scope, confirm }) = ask.body;
+    if confirm != Value::Bool(true) {
+        return Err(ApiError::invalid(
+            "not_confirmed",
+            "confirm: it has to be true, since nothing comes back",
+        ));
+    }
+    let job = on.hub.start_job_async(&NewJob::new(Work::Purge(scope), on.id.clone())).await?;
+    let mut watched = on.hub.watch_job_async(&job.id).await?;
+    let over = tokio::time::timeout(PATIENCE, watched.wait_for(|job| job.state.is_over())).await;
+    let Ok(Ok(over)) = over.map(|over| over.map(|job| Job::clone(&job))) else {
+        return Ok(Purging::UnderWay(job.into()));
+    };
+    match (over.state, over.result) {
+        (JobState::Succeeded, Some(purged)) => Ok(Purging::Over(purged)),
+        _ => Err(ApiError::Broken(over.error.map(|error| error.message).unwrap_or_default())),
+    }
+}
+
+async fn backups(on: OnApp, ask: Ask<Nothing, Paging>) -> Result<List<AppBackup>, ApiError> {
+    let (limit, offset) = ask.query.checked()?;
+    Ok(List::slice(on.hub.app_backups_async(&on.id).await?, limit, offset))
+}
