@@ -14,7 +14,7 @@ needs=(
     "mount      mount      to mount those disks"
     "curl       curl       to run the commands of docs/API.md"
     "jq         jq         to read what they print"
-    "python3    python3    to ask a server with programs of others"
+    "python3    python3-venv  to ask a server with programs of others"
 )
 
 # mkfs and losetup live in sbin, which is not on every user's path.

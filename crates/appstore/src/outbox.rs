@@ -172,11 +172,8 @@ mod tests {
         let db = database();
         let tx = &mut WriteTx::within(&db);
         assert!(is_empty(tx).unwrap());
-        let meter = Entry::Meter {
-            metric: "egress_bytes".to_owned(),
-            month: "2026-11".to_owned(),
-            amount: u64::MAX,
-        };
+        let meter =
+            Entry::Meter { metric: "egress_bytes".to_owned(), month: "2026-11".to_owned(), amount: u64::MAX };
         let entries = [Entry::DeleteFile { path: "recordings/ä".to_owned() }, audit("vod.delete"), meter];
         for (seq, entry) in (1..).zip(&entries) {
             assert_eq!(push(tx, entry).unwrap(), seq);

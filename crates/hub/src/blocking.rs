@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use streamhub_engine::AppId;
 use streamhub_engine::live::Executor;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
@@ -23,6 +23,9 @@ const AT_ONCE: usize = 64;
 /// Those of them that may be of one app: of its leases, and of those who ask for it.
 pub(crate) const OF_ONE_APP: usize = 8;
 
+/// Operations on the control database at the same time. They wait for no app, so nobody waits for one there.
+const ON_CONTROL: usize = 16;
+
 /// The bridge to the runtime that was found first.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocking {
@@ -33,6 +36,7 @@ pub(crate) struct Blocking {
 struct Shared {
     runtime: OnceLock<Handle>,
     permits: Arc<Semaphore>,
+    control: Arc<Semaphore>,
     asked: Mutex<HashMap<Option<AppId>, Asked>>,
     inline: AtomicUsize,
 }
@@ -58,8 +62,9 @@ pub(crate) struct Inline<'a>(&'a Shared);
 impl Blocking {
     pub(crate) fn new() -> Self {
         let runtime = Handle::try_current().map_or_else(|_| OnceLock::new(), OnceLock::from);
-        let (permits, inline) = (Arc::new(Semaphore::new(AT_ONCE)), AtomicUsize::new(0));
-        Self { shared: Arc::new(Shared { runtime, permits, asked: Mutex::default(), inline }) }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let (permits, control, inline) = (semaphore(AT_ONCE), semaphore(ON_CONTROL), AtomicUsize::new(0));
+        Self { shared: Arc::new(Shared { runtime, permits, control, asked: Mutex::default(), inline }) }
     }
 
     /// Runs work on a thread that may block, as soon as its app has a permit left. Work that was begun goes on
@@ -69,12 +74,28 @@ impl Blocking {
         of_app: &Arc<Semaphore>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let acquire = |permits: &Arc<Semaphore>| Arc::clone(permits).acquire_owned();
         // The app's own first, so that who waits for it takes nothing from others.
-        let own = acquire(of_app).await.map_err(|_| HubError::Closed)?;
-        let general = acquire(&self.shared.permits).await.map_err(|_| HubError::Closed)?;
+        let own = permit(of_app).await?;
+        let general = permit(&self.shared.permits).await?;
+        self.spawn((own, general), work).await
+    }
+
+    /// The same for work on the control database, for which nothing that hangs elsewhere is in the way.
+    async fn run_on_control<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let permit = permit(&self.shared.control).await?;
+        self.spawn(permit, work).await
+    }
+
+    async fn spawn<T: Send + 'static>(
+        &self,
+        permits: impl Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         let work = move || {
-            let _permits = (own, general);
+            let _permits = permits;
             work()
         };
         match self.runtime().spawn_blocking(work).await {
@@ -117,6 +138,10 @@ impl Blocking {
     }
 }
 
+async fn permit(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    Arc::clone(permits).acquire_owned().await.map_err(|_| HubError::Closed)
+}
+
 impl Shared {
     fn asked(&self) -> MutexGuard<'_, HashMap<Option<AppId>, Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,8 +156,8 @@ impl Hub {
     /// ```
     /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
     /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// let tenants = hub.blocking(None, |hub| hub.registry().tenants()).await?;
-    /// assert_eq!(tenants.len(), 1);
+    /// let sizes = hub.blocking(None, streamhub::Hub::sizes).await?;
+    /// assert_eq!(sizes.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -149,6 +174,28 @@ impl Hub {
             work(&hub)
         };
         blocking.run(&permits, work).await?
+    }
+}
+
+impl Hub {
+    /// Does for an async caller what reads or writes nothing but the control database: who asks, and what that
+    /// permits, is found out although every app hangs.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let tenants = hub.on_control(|hub| hub.registry().tenants()).await?;
+    /// assert_eq!(tenants.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn on_control<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let hub = self.clone();
+        self.shared.services.blocking.run_on_control(move || work(&hub)).await?
     }
 }
 

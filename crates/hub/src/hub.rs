@@ -235,7 +235,7 @@ impl Hub {
             return Ok(Owner::of(&lease.registered));
         }
         let name = id.clone();
-        self.blocking(None, move |hub| Ok(Owner::of(&hub.registered(name.as_str())?))).await
+        self.on_control(move |hub| Ok(Owner::of(&hub.registered(name.as_str())?))).await
     }
 
     /// The apps in the trash, those that were deleted first before others. Each is removed for good some time

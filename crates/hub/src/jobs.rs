@@ -208,7 +208,7 @@ impl Hub {
     /// As [`job`](Self::job), for async callers.
     pub async fn job_async(&self, id: &Uuid) -> Result<Job> {
         let id = id.clone();
-        self.blocking(None, move |hub| hub.job(&id)).await
+        self.on_control(move |hub| hub.job(&id)).await
     }
 
     /// Lists jobs, the newest first.
@@ -225,7 +225,7 @@ impl Hub {
 
     /// As [`jobs`](Self::jobs), for async callers.
     pub async fn jobs_async(&self, filter: Filter) -> Result<Listed> {
-        self.blocking(None, move |hub| hub.jobs(&filter)).await
+        self.on_control(move |hub| hub.jobs(&filter)).await
     }
 
     /// Follows a job: what is received is how it stands, and that it is over comes last.
@@ -239,7 +239,7 @@ impl Hub {
     /// As [`watch_job`](Self::watch_job), for async callers.
     pub async fn watch_job_async(&self, id: &Uuid) -> Result<watch::Receiver<Job>> {
         let id = id.clone();
-        self.blocking(None, move |hub| hub.watch_job(&id)).await
+        self.on_control(move |hub| hub.watch_job(&id)).await
     }
 
     /// Cancels a job: one that waits is over when this returns, one that is at work ends at its next point. One
@@ -270,7 +270,7 @@ impl Hub {
     /// As [`cancel_job`](Self::cancel_job), for async callers.
     pub async fn cancel_job_async(&self, id: &Uuid) -> Result<Job> {
         let id = id.clone();
-        self.blocking(None, move |hub| hub.cancel_job(&id)).await
+        self.on_control(move |hub| hub.cancel_job(&id)).await
     }
 
     /// How many jobs wait and are at work, and what became of others since the hub was opened.

@@ -102,7 +102,9 @@ mod tests {
         assert!(!is_accepted(&hub, "sl_guessed", Some("127.0.0.1")));
         hub.announce("http://127.0.0.1:2").unwrap();
         let second = token(&hub);
-        assert!(!is_accepted(&hub, &first, Some("127.0.0.1")) && is_accepted(&hub, &second, Some("127.0.0.1")));
+        assert!(
+            !is_accepted(&hub, &first, Some("127.0.0.1")) && is_accepted(&hub, &second, Some("127.0.0.1"))
+        );
 
         hub.close().unwrap();
         assert_eq!(read(&file).unwrap(), None, "nobody is asked where nobody serves");

@@ -41,7 +41,11 @@ impl Hub {
             self.resume_rename(number, &marked.reference)?;
         }
         let Some((app, id)) = self.by_number(number)? else { return Ok(()) };
-        self.settle_configuring(number, &self.data().app(&id))?;
+        {
+            // One that is begun at this moment is not ended by anybody else.
+            let _one_at_a_time = self.shared.settings_writer();
+            self.settle_configuring(number, &self.data().app(&id))?;
+        }
         if !matches!(app.state, AppState::Creating | AppState::Deleting) {
             return Ok(());
         }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_control::apps::App;
-use streamhub_engine::{AppId, DataDir};
 use streamhub_engine::unopened::sidecar;
+use streamhub_engine::{AppId, DataDir};
 
 use crate::error::Result;
 use crate::hub::Hub;

@@ -313,7 +313,11 @@ fn what_this_process_has_under_way_is_not_settled_as_left_behind() {
     // Reserved, and its row is about to be written.
     let lease = hub.app(&id("news-24")).unwrap();
     let turn = lease.open().turns.take("soon").unwrap();
-    hub.write(move |db| streamhub_control::attention::reserve_stream(db, app, "soon", quotas::Enforcement::On)).unwrap().unwrap();
+    hub.write(move |db| {
+        streamhub_control::attention::reserve_stream(db, app, "soon", quotas::Enforcement::On)
+    })
+    .unwrap()
+    .unwrap();
     let asked = |hub: &Hub| {
         let rows = hub.read(move |db| streamhub_control::attention::of_app(db, app)).unwrap();
         rows.into_iter().map(|row| row.kind).collect::<Vec<_>>()

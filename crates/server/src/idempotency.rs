@@ -69,7 +69,7 @@ where
         axum::body::to_bytes(body, usize::MAX).await.map_err(|error| ApiError::Broken(error.to_string()))?;
     let kept = Answer { status: parts.status.as_u16(), body: body.to_vec() };
     // It was carried out; that its answer is not kept is no reason to say anything else.
-    if let Err(error) = hub.blocking(None, move |hub| hub.keep_answer(kept)).await {
+    if let Err(error) = hub.on_control(move |hub| hub.keep_answer(kept)).await {
         tracing::warn!(%error, "an answer is not kept for a request that may be sent again");
     }
     Ok(Response::from_parts(parts, Body::from(body)))

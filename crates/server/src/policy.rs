@@ -350,7 +350,7 @@ impl Access for OnNode {
 
     async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
         let hub = entrance.hub().await?;
-        if !hub.blocking(None, |hub| hub.registry().has_node_token()).await? {
+        if !hub.on_control(|hub| hub.registry().has_node_token()).await? {
             return Err(ApiError::NotConfigured);
         }
         let credential = entrance.header("x-cluster-token").ok_or(ApiError::Unauthorized)?;
@@ -436,7 +436,7 @@ impl Access for OnTenant {
             return Err(ApiError::NotFound);
         }
         let found = tenant.clone();
-        hub.blocking(None, move |hub| hub.registry().tenant(&found)).await?;
+        hub.on_control(move |hub| hub.registry().tenant(&found)).await?;
         if !principal.may_in(&tenant, permission) {
             return Err(ApiError::Forbidden);
         }

@@ -100,14 +100,23 @@ where
             let access = A::enter(&entrance, policy).await;
             let acting = entrance.acting().cloned();
             let answered = async {
-                let access = access?;
-                let (hub, app) = (acting.clone(), access.app().cloned());
-                once(hub, app, |done| async {
-                    if let Some(target) = done {
-                        return Ok(again(access, target).await?.into_response());
+                // What a request was done to may be gone by the time it is sent again, or be called something
+                // else because of it.
+                let access = match access {
+                    Err(ApiError::NotFound) => None,
+                    access => Some(access?),
+                };
+                let app = access.as_ref().and_then(|access| access.app().cloned());
+                once(acting.clone(), app, |done| async {
+                    match (access, done) {
+                        (Some(access), Some(target)) => Ok(again(access, target).await?.into_response()),
+                        (None, Some(_)) => Err(ApiError::AnswerLost),
+                        (None, None) => Err(ApiError::NotFound),
+                        (Some(access), None) => {
+                            let ask = Ask::parse(entrance.into_parts(), body).await?;
+                            Ok(handler(access, ask).await?.into_response())
+                        }
                     }
-                    let ask = Ask::parse(entrance.into_parts(), body).await?;
-                    Ok(handler(access, ask).await?.into_response())
                 })
                 .await
             };
@@ -168,7 +177,7 @@ async fn note(hub: &Hub, action: &'static str, target: String, error: &ApiError)
         status if status.is_server_error() => Outcome::Failed,
         _ => Outcome::Refused,
     };
-    let noted = hub.blocking(None, move |hub| hub.note_refusal(action, Some(target), outcome, code)).await;
+    let noted = hub.on_control(move |hub| hub.note_refusal(action, Some(target), outcome, code)).await;
     if let Err(error) = noted {
         tracing::warn!(%error, action, "a refusal could not be written into the audit");
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use streamhub::progress::Silent;
+use streamhub::{Hub, HubConfig};
 use streamhub_tests::command::Streamhub;
 use streamhub_tests::files::{scratch, tree_changes};
 use streamhub_tests::legacy::Tree;
@@ -33,6 +35,7 @@ const COMMANDS: &[&[&str]] = &[
     &["tenant"],
     &["tenant", "list"],
     &["tenant", "create"],
+    &["tenant", "update"],
     &["tenant", "show"],
     &["tenant", "quota"],
     &["tenant", "usage"],
@@ -46,6 +49,7 @@ const COMMANDS: &[&[&str]] = &[
     &["user", "delete"],
     &["user", "status"],
     &["user", "reset-password"],
+    &["user", "remove-second-factor"],
     &["token"],
     &["token", "list"],
     &["token", "create"],

@@ -36,8 +36,11 @@ fn the_named_server_is_asked_and_not_the_data_directory() {
     let run = |line: &[&str]| other.streamhub().run(named.iter().chain(line)).expect(0).json();
     assert_eq!(run(&["app", "create", "by-option", "--json"])["name"], "by-option");
     assert_eq!(run(&["audit", "prune", "--before", "2020-01-01", "--dry-run", "--json"])["entries"], 0);
-    let from_env =
-        other.streamhub().env("STREAMHUB_URL", &url).env("STREAMHUB_TOKEN_FILE", file).run(["app", "create", "by-env"]);
+    let from_env = other
+        .streamhub()
+        .env("STREAMHUB_URL", &url)
+        .env("STREAMHUB_TOKEN_FILE", file)
+        .run(["app", "create", "by-env"]);
     let _ = from_env.expect(0);
     // As a server writes it, which says where it is.
     let _ = file_with(&other, &json!({ "url": url, "token": token.stdout().trim() }).to_string(), 0o600);
@@ -68,7 +71,11 @@ fn what_cannot_be_asked_is_refused_with_the_way_out() {
         assert!(!output.stderr().contains("sk_wrong"), "{}", output.stderr());
     };
     with(&["--url", &url, "--token-file", file], 1, &["does not accept", file, "way out:"]);
-    with(&["--url", "http://127.0.0.1:1", "--token-file", file], 1, &["http://127.0.0.1:1", "refused", "--url"]);
+    with(
+        &["--url", "http://127.0.0.1:1", "--token-file", file],
+        1,
+        &["http://127.0.0.1:1", "refused", "--url"],
+    );
     with(&["--url", &url], 2, &["--token-file", "STREAMHUB_TOKEN_FILE"]);
     with(&["--token-file", file], 2, &["names no server", "--url"]);
     with(&["--url", "https://example.org", "--token-file", file], 2, &["TLS", "ssh -L"]);
@@ -78,7 +85,8 @@ fn what_cannot_be_asked_is_refused_with_the_way_out() {
     with(&["--url", &url, "--token-file", file], 1, &["others can read", "0644", "chmod 600"]);
     assert!(names(&place).is_empty());
     assert!(server.stop().success());
-    for local in [&["status"][..], &["doctor"], &["migrate"], &["serve"], &["app", "list"], &["user", "list"]] {
+    for local in [&["status"][..], &["doctor"], &["migrate"], &["serve"], &["app", "list"], &["user", "list"]]
+    {
         let _ = file_with(&place, "sk_wrong\n", 0o600);
         let line: Vec<_> = local.iter().chain(&["--url", &url, "--token-file", file]).copied().collect();
         refused(&place, &line, 2, &["data directory", "leave --url"]);
@@ -95,7 +103,8 @@ fn who_may_less_is_told_so() {
     let server = place.streamhub().serve();
     server.wait_until_ready();
     let url = format!("http://{}", server.address());
-    for line in [&["app", "create", "news-24"][..], &["tenant", "create", "globex"], &["node", "delete", "x"]] {
+    for line in [&["app", "create", "news-24"][..], &["tenant", "create", "globex"], &["node", "delete", "x"]]
+    {
         let line: Vec<_> = line.iter().chain(&["--url", &url, "--token-file", file]).copied().collect();
         let output = place.streamhub().run(&line).expect(1);
         assert!(output.stderr().contains("not permitted"), "{line:?}: {}", output.stderr());

@@ -107,7 +107,8 @@ fn values(text: &str) -> Vec<Value> {
 }
 
 fn all_like(examples: &[Value], printed: &[Value]) -> bool {
-    examples.len() == printed.len() && examples.iter().zip(printed).all(|(example, value)| like(example, value))
+    examples.len() == printed.len()
+        && examples.iter().zip(printed).all(|(example, value)| like(example, value))
 }
 
 fn like(example: &Value, value: &Value) -> bool {
@@ -150,7 +151,10 @@ fn an_example_says_what_may_be_anything() {
         assert_eq!(fits(example, text), expected, "{example} {text}");
     }
     let values = values(r#"{"a": "…", "b": [1]} {"a": 7, "b": [1]} {"a": 7, "b": [2]} {"a": 7}"#);
-    assert_eq!(values[1..].iter().map(|value| like(&values[0], value)).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(
+        values[1..].iter().map(|value| like(&values[0], value)).collect::<Vec<_>>(),
+        [true, false, false]
+    );
 }
 
 /// With `STREAMHUB_TEST_WRITE=1` the table is written anew.
@@ -164,7 +168,8 @@ fn every_route_is_in_the_guide() {
         let shown = path.replace("{*", "{");
         let summary = &described["paths"][&shown][method.to_lowercase()]["summary"];
         let summary = summary.as_str().unwrap_or_else(|| panic!("{method} {shown} is not described"));
-        writeln!(table, "| {method} | `{shown}` | `{name}` | {} | {summary} |", whom(policy)).expect("a text");
+        writeln!(table, "| {method} | `{shown}` | `{name}` | {} | {summary} |", whom(policy))
+            .expect("a text");
     }
     let text = guide();
     let [begin, end] = ROUTES;
@@ -224,7 +229,8 @@ fn collect_codes(dir: &Path, codes: &mut BTreeSet<String>) {
                         rest = literal;
                     }
                     let code = rest.split('"').next().unwrap_or_default();
-                    if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                    if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    {
                         codes.insert(code.to_owned());
                     }
                 }

@@ -76,7 +76,11 @@ fn accepted(write: impl FnOnce(&Path), credentials: &Credentials, reached: [&str
         assert_eq!(names(&get(&server, token(name), "/apps", None).json()), [own], "{name}");
         for app in &apps {
             let expected = if app == own { 200 } else { 404 };
-            assert_eq!(status(token(name), &format!("/apps/{app}/streams?limit=1")), expected, "{name} {app}");
+            assert_eq!(
+                status(token(name), &format!("/apps/{app}/streams?limit=1")),
+                expected,
+                "{name} {app}"
+            );
         }
         assert_eq!(status(token(name), "/users"), 403, "{name}");
     }
@@ -119,7 +123,8 @@ fn names(listed: &Value) -> Vec<String> {
 
 /// What is kept of a user's password.
 fn hash(dir: &Path, email: &str) -> String {
-    let db = Connection::open_with_flags(control_path(dir), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
+    let db =
+        Connection::open_with_flags(control_path(dir), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
     let found = db.query_row("SELECT password_hash FROM users WHERE email = ?1", [email], |row| row.get(0));
     found.expect("a user with a password")
 }

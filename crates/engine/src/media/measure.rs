@@ -131,7 +131,8 @@ mod tests {
         let mut deep = nix::fcntl::open(&at, OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
         for _ in 0..4 {
             nix::sys::stat::mkdirat(&deep, name.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-            deep = nix::fcntl::openat(&deep, name.as_str(), OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
+            deep = nix::fcntl::openat(&deep, name.as_str(), OFlag::O_PATH, nix::sys::stat::Mode::empty())
+                .unwrap();
         }
         assert_eq!(all(&MediaRoot::open(data.path()).unwrap()), 5);
     }

@@ -32,7 +32,7 @@ impl Hub {
     pub async fn is_blocked_async(&self, address: IpAddr) -> Result<bool> {
         match self.known_policy() {
             Some(policy) => Ok(policy.verdict(address) == Verdict::Blocked),
-            None => self.blocking(None, move |hub| hub.is_blocked(address)).await,
+            None => self.on_control(move |hub| hub.is_blocked(address)).await,
         }
     }
 

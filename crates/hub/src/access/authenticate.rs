@@ -98,7 +98,7 @@ impl Hub {
             return self.authenticate(credential, address);
         }
         let credential = credential.to_owned();
-        self.blocking(None, move |hub| hub.authenticate(&credential, address)).await
+        self.on_control(move |hub| hub.authenticate(&credential, address)).await
     }
 
     /// Writes down when credentials were last used.

@@ -221,7 +221,11 @@ fn enforcement_is_for_apps_and_streams_too() {
             hub.app(&id("news-24")).unwrap().start_stream(stream("live/cam")).map(drop),
         ];
         for answer in answers {
-            assert_eq!(answer.as_ref().err().map(HubError::kind), refused.then_some(Kind::Quota), "{answer:?}");
+            assert_eq!(
+                answer.as_ref().err().map(HubError::kind),
+                refused.then_some(Kind::Quota),
+                "{answer:?}"
+            );
         }
     }
 }
@@ -229,7 +233,7 @@ fn enforcement_is_for_apps_and_streams_too() {
 #[test]
 fn what_is_stored_is_measured_by_tenant() {
     let site = Site::new();
-    let hub = opened(&quiet(&site, "a"));
+    let hub = opened(&HubConfig { quotas: Enforcement::Off, ..quiet(&site, "a") });
     let [acme, zeta] = ["acme", "zeta"].map(|key| key.parse::<TenantId>().unwrap());
     for tenant in [&acme, &zeta] {
         hub.create_tenant(tenant, &TenantChange::default()).unwrap();

@@ -140,3 +140,40 @@ fn what_goes_on_for_a_caller_that_gave_up_counts_until_it_ends() {
     drop(lease);
     hub.close().unwrap();
 }
+
+#[test]
+fn so_many_that_no_thread_is_left_and_who_asks_is_found_out_all_the_same() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    let new = crate::tokens::NewToken {
+        name: "dashboard".to_owned(),
+        reach: crate::tokens::Reach::Global,
+        tenant: TenantId::platform(),
+        allowed_ips: crate::allow_list::AllowList::EVERYBODY,
+    };
+    let (_, token) = hub.create_token(&new).unwrap();
+    let runtime = runtime();
+    let (begun, has_begun) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    for hanging in 0..64 {
+        let (hub, begun, wait) = (hub.clone(), begun.clone(), Arc::clone(&wait));
+        let app = id(&format!("app-{}", hanging / 8));
+        runtime.spawn(async move {
+            hub.blocking(Some(&app), move |_| {
+                begun.send(()).unwrap();
+                let _ = wait.lock().map(|wait| wait.recv());
+                Ok(())
+            })
+            .await
+        });
+    }
+    let all_begun = answer(&runtime, async move {
+        tokio::task::spawn_blocking(move || has_begun.iter().take(64).count()).await.unwrap()
+    });
+    assert_eq!(all_begun, Some(64));
+    let asked = hub.clone();
+    let found = answer(&runtime, async move { asked.authenticate_async(token.reveal(), None).await });
+    assert!(found.is_some_and(|found| found.unwrap().is_some()), "it does not come back");
+    drop(go);
+}

@@ -76,7 +76,7 @@ async fn change(person: Person, ask: Ask<Nothing, Nothing, Json<Patch>>) -> Resu
     let Json(Patch { email, name }) = ask.body;
     let email = email.as_deref().map(email_of).transpose()?;
     let change = UserChange { email, name };
-    Ok(Found(person.hub.blocking(None, move |hub| hub.change_account(&person.user.id, &change)).await?))
+    Ok(Found(person.hub.on_control(move |hub| hub.change_account(&person.user.id, &change)).await?))
 }
 
 async fn password(person: Person, ask: Ask<Nothing, Nothing, Json<Passwords>>) -> Result<Done, ApiError> {

@@ -112,7 +112,7 @@ impl From<App> for View {
 async fn list(caller: Caller, ask: Ask<Nothing, Paging>) -> Result<List<View>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
     let within = caller.principal.within(Permission::AppRead);
-    let apps = caller.hub.blocking(None, Hub::apps).await?;
+    let apps = caller.hub.on_control(Hub::apps).await?;
     let seen = apps.into_iter().filter(|app| within.has(app));
     Ok(List::slice(seen.map(View::from), limit, offset))
 }
@@ -133,18 +133,18 @@ async fn create(caller: Somewhere, ask: Ask<Nothing, Nothing, Json<New>>) -> Res
 
 /// What was made, where the answer that said so was lost.
 async fn created(caller: Somewhere, name: String) -> Result<Created<View>, ApiError> {
-    let app = caller.hub.blocking(None, move |hub| hub.registered(&name)).await?;
+    let app = caller.hub.on_control(move |hub| hub.registered(&name)).await?;
     Ok(Created(app.into()))
 }
 
 async fn show(on: OnApp, _: Ask) -> Result<Found<View>, ApiError> {
-    let app = on.hub.blocking(None, move |hub| hub.registered(on.id.as_str())).await?;
+    let app = on.hub.on_control(move |hub| hub.registered(on.id.as_str())).await?;
     Ok(Found(app.into()))
 }
 
 async fn update(on: OnApp, ask: Ask<Nothing, Nothing, Json<AppChange>>) -> Result<Found<View>, ApiError> {
     let Json(change) = ask.body;
-    let app = on.hub.blocking(None, move |hub| hub.update_app(&on.id, &change)).await?;
+    let app = on.hub.on_control(move |hub| hub.update_app(&on.id, &change)).await?;
     Ok(Found(app.into()))
 }
 

@@ -113,24 +113,24 @@ async fn login(
 }
 
 async fn logout(person: Person, _: Ask) -> Result<Done, ApiError> {
-    person.hub.blocking(None, move |hub| hub.log_out(&person.user.id, &person.session)).await?;
+    person.hub.on_control(move |hub| hub.log_out(&person.user.id, &person.session)).await?;
     Ok(Done)
 }
 
 async fn list(person: Person, ask: Ask<Nothing, Paging>) -> Result<List<Session>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = person.hub.blocking(None, move |hub| hub.sessions(&person.user.id)).await?;
+    let all = person.hub.on_control(move |hub| hub.sessions(&person.user.id)).await?;
     Ok(List::slice(all, limit, offset))
 }
 
 async fn revoke_all(person: Person, _: Ask) -> Result<Done, ApiError> {
-    person.hub.blocking(None, move |hub| hub.revoke_sessions(&person.user.id, None)).await?;
+    person.hub.on_control(move |hub| hub.revoke_sessions(&person.user.id, None)).await?;
     Ok(Done)
 }
 
 async fn revoke(person: Person, ask: Ask<Which>) -> Result<Done, ApiError> {
     let id = ask.path.id;
-    person.hub.blocking(None, move |hub| hub.revoke_session(&person.user.id, &id)).await?;
+    person.hub.on_control(move |hub| hub.revoke_session(&person.user.id, &id)).await?;
     Ok(Done)
 }
 

@@ -82,13 +82,13 @@ struct Which {
 async fn join(on: OnNode, ask: Ask<Nothing, Nothing, Json<Join>>) -> Result<Found<Joined>, ApiError> {
     let Json(Join { name, url, region }) = ask.body;
     let new = NewNode { name: name.clone(), url, region };
-    let node_id = on.hub.blocking(None, move |hub| hub.join_node(&new)).await?;
+    let node_id = on.hub.on_control(move |hub| hub.join_node(&new)).await?;
     Ok(Found(Joined { node_id, name }))
 }
 
 async fn heartbeat(on: OnNode, ask: Ask<Nothing, Nothing, Json<Heartbeat>>) -> Result<Done, ApiError> {
     let Json(Heartbeat { node_id, stats }) = ask.body;
-    on.hub.blocking(None, move |hub| hub.node_alive(&node_id, &Value::Object(stats))).await?;
+    on.hub.on_control(move |hub| hub.node_alive(&node_id, &Value::Object(stats))).await?;
     Ok(Done)
 }
 
@@ -98,21 +98,21 @@ async fn create(
 ) -> Result<Created<Node>, ApiError> {
     let Json(Join { name, url, region }) = ask.body;
     let new = NewNode { name, url, region };
-    Ok(Created(platform.hub.blocking(None, move |hub| hub.create_node(&new)).await?))
+    Ok(Created(platform.hub.on_control(move |hub| hub.create_node(&new)).await?))
 }
 
 async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<Node>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    Ok(List::slice(platform.hub.blocking(None, |hub| hub.registry().nodes()).await?, limit, offset))
+    Ok(List::slice(platform.hub.on_control(|hub| hub.registry().nodes()).await?, limit, offset))
 }
 
 async fn update(platform: Platform, ask: Ask<Which, Nothing, Json<Patch>>) -> Result<Found<Node>, ApiError> {
     let (id, Json(Patch { status })) = (ask.path.id, ask.body);
-    Ok(Found(platform.hub.blocking(None, move |hub| hub.set_node_status(&id, status)).await?))
+    Ok(Found(platform.hub.on_control(move |hub| hub.set_node_status(&id, status)).await?))
 }
 
 async fn delete(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {
     let id = ask.path.id;
-    platform.hub.blocking(None, move |hub| hub.delete_node(&id)).await?;
+    platform.hub.on_control(move |hub| hub.delete_node(&id)).await?;
     Ok(Done)
 }

@@ -129,7 +129,7 @@ async fn list(caller: Caller, ask: Ask<Nothing, Which>) -> Result<List<Job>, Api
             _ => return Ok(List::part(Vec::new(), limit, None)),
         },
         Within::App(only) => {
-            let all = caller.hub.blocking(None, Hub::apps).await?;
+            let all = caller.hub.on_control(Hub::apps).await?;
             let own = all.into_iter().find(|own| own.id == only);
             match own.filter(|own| app.as_ref().is_none_or(|asked| *asked == own.name)) {
                 Some(own) => {

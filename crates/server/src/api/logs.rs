@@ -92,7 +92,7 @@ async fn list(caller: Caller, ask: Ask<Nothing, Filter>) -> Result<List<Entry>, 
     let named = match &filter.app {
         Some(name) => {
             let name = name.clone();
-            let all = caller.hub.blocking(None, Hub::apps).await?;
+            let all = caller.hub.on_control(Hub::apps).await?;
             match all.into_iter().find(|app| app.name == name) {
                 Some(app) => Some((app.id, TenantId::from_registry(app.tenant_id))),
                 None => return nothing(&filter),
@@ -134,7 +134,7 @@ async fn read(hub: &Hub, of: Of, filter: Filter) -> Result<List<Entry>, ApiError
         .map(|cursor| cursor.parse())
         .transpose()
         .map_err(|error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}")))?;
-    let listed = hub.blocking(None, move |hub| {
+    let listed = hub.on_control(move |hub| {
         let (app, tenant) = match &of {
             Of::Everybody => (None, None),
             Of::Tenant(tenant) => (None, Some(tenant)),
@@ -161,7 +161,7 @@ async fn prune_logs(
     ask: Ask<Nothing, Nothing, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let Json(Prune { before, dry_run }) = ask.body;
-    let pruned = platform.hub.blocking(None, move |hub| {
+    let pruned = platform.hub.on_control(move |hub| {
         if dry_run {
             let entries = hub.registry().logs_before(&before)?;
             return Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 });
@@ -176,7 +176,7 @@ async fn prune_audit(
     ask: Ask<Nothing, Nothing, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let Json(Prune { before, dry_run }) = ask.body;
-    let pruned = platform.hub.blocking(None, move |hub| {
+    let pruned = platform.hub.on_control(move |hub| {
         if dry_run {
             let entries = hub.registry().audit_before(&before)?;
             return Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 });

@@ -53,22 +53,22 @@ struct Which {
 
 async fn list(on: OnTenant, ask: Ask<Nothing, Paging>) -> Result<List<Member>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = on.hub.blocking(None, move |hub| hub.registry().members(&on.tenant)).await?;
+    let all = on.hub.on_control(move |hub| hub.registry().members(&on.tenant)).await?;
     Ok(List::slice(all, limit, offset))
 }
 
 async fn add(on: OnTenant, ask: Ask<Nothing, Nothing, Json<NewMember>>) -> Result<Created<Member>, ApiError> {
     let Json(NewMember { user, role }) = ask.body;
-    Ok(Created(on.hub.blocking(None, move |hub| hub.add_member(&on.tenant, &user, role)).await?))
+    Ok(Created(on.hub.on_control(move |hub| hub.add_member(&on.tenant, &user, role)).await?))
 }
 
 async fn change(on: OnTenant, ask: Ask<Which, Nothing, Json<NewRole>>) -> Result<Found<Member>, ApiError> {
     let (user, Json(NewRole { role })) = (ask.path.user, ask.body);
-    Ok(Found(on.hub.blocking(None, move |hub| hub.change_member(&on.tenant, &user, role)).await?))
+    Ok(Found(on.hub.on_control(move |hub| hub.change_member(&on.tenant, &user, role)).await?))
 }
 
 async fn remove(on: OnTenant, ask: Ask<Which>) -> Result<Done, ApiError> {
     let user = ask.path.user;
-    on.hub.blocking(None, move |hub| hub.remove_member(&on.tenant, &user)).await?;
+    on.hub.on_control(move |hub| hub.remove_member(&on.tenant, &user)).await?;
     Ok(Done)
 }

@@ -73,7 +73,7 @@ async fn health(anyone: Anyone, _: Ask) -> Result<Found<Health>, ApiError> {
 }
 
 async fn ready(anyone: Anyone, _: Ask) -> Result<Found<Ready>, ApiError> {
-    let tally = anyone.service.hub()?.blocking(None, Hub::tally).await?;
+    let tally = anyone.service.hub()?.on_control(Hub::tally).await?;
     let apps = Apps { total: tally.total, quarantined: tally.pending, missing: tally.missing };
     Ok(Found(Ready { status: "ready", apps }))
 }

@@ -16,8 +16,9 @@ use crate::route::{Route, route};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        route(Method::GET, "/stats", "server.stats", (), of_server)
-            .about("Show what the machine and the server are busy with, and how many apps the caller may see"),
+        route(Method::GET, "/stats", "server.stats", (), of_server).about(
+            "Show what the machine and the server are busy with, and how many apps the caller may see",
+        ),
         route(Method::GET, "/apps/{app}/stats", "app.stats", Permission::AppRead, of_app)
             .about("Count what is in an app"),
     ]

@@ -76,7 +76,7 @@ struct Effective {
 }
 
 async fn health(platform: Platform, _: Ask) -> Result<Data<Health>, ApiError> {
-    Ok(Data(platform.hub.blocking(None, Hub::control_health).await?))
+    Ok(Data(platform.hub.on_control(Hub::control_health).await?))
 }
 
 async fn sizes(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<AppSize>, ApiError> {

@@ -75,7 +75,7 @@ struct Patch {
 
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Tenant>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.blocking(None, |hub| hub.registry().tenants()).await?;
+    let all = caller.hub.on_control(|hub| hub.registry().tenants()).await?;
     let seen = all.into_iter().filter(|tenant| match &caller.within {
         Within::Everything => true,
         Within::Tenants(tenants) => tenants.contains(&tenant.id),
@@ -90,7 +90,7 @@ async fn create(
 ) -> Result<Created<View>, ApiError> {
     let Json(New { id, name, plan }) = ask.body;
     let id = id.unwrap_or_else(TenantId::generate);
-    let made = platform.hub.blocking(None, move |hub| {
+    let made = platform.hub.on_control(move |hub| {
         let tenant = hub.create_tenant(&id, &TenantChange { name, plan })?;
         Ok(View { quotas: hub.registry().quotas(&id)?, tenant })
     });
@@ -107,7 +107,7 @@ async fn show(on: OnTenant, _: Ask) -> Result<Found<View>, ApiError> {
 }
 
 async fn view(hub: &Hub, id: TenantId) -> Result<View, ApiError> {
-    let found = hub.blocking(None, move |hub| {
+    let found = hub.on_control(move |hub| {
         let registry = hub.registry();
         Ok(View { tenant: registry.tenant(&id)?, quotas: registry.quotas(&id)? })
     });
@@ -119,7 +119,7 @@ async fn update(on: OnTenant, ask: Ask<Nothing, Nothing, Json<Patch>>) -> Result
     if (plan.is_some() || quotas.is_some()) && !on.principal.is_platform() {
         return Err(ApiError::Forbidden);
     }
-    let changed = on.hub.blocking(None, move |hub| {
+    let changed = on.hub.on_control(move |hub| {
         let (tenant, quotas) = hub.change_tenant(
             &on.tenant,
             &TenantChange { name, plan },

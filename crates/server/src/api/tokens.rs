@@ -65,7 +65,7 @@ struct Which {
 
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<ApiToken>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.blocking(None, |hub| hub.registry().tokens()).await?;
+    let all = caller.hub.on_control(|hub| hub.registry().tokens()).await?;
     Ok(List::slice(all.into_iter().filter(|token| is_theirs(&caller.within, token)), limit, offset))
 }
 
@@ -93,14 +93,14 @@ async fn create(caller: Somewhere, ask: Ask<Nothing, Nothing, Json<New>>) -> Res
         (TokenScope::Global, None) => (Reach::Global, caller.tenant(tenant_id)?),
     };
     let new = NewToken { name, reach, tenant, allowed_ips };
-    let (id, token) = caller.hub.blocking(None, move |hub| hub.create_token(&new)).await?;
+    let (id, token) = caller.hub.on_control(move |hub| hub.create_token(&new)).await?;
     Ok(Created(Made { id, token: token.reveal().to_owned() }))
 }
 
 async fn revoke(caller: Somewhere, ask: Ask<Which>) -> Result<Done, ApiError> {
     let Which { id } = ask.path;
     let within = caller.within;
-    let revoked = caller.hub.blocking(None, move |hub| {
+    let revoked = caller.hub.on_control(move |hub| {
         let tokens = hub.registry().tokens()?;
         let theirs = tokens.iter().any(|token| token.id == id && is_theirs(&within, token));
         if theirs { hub.revoke_token(id).map(Some) } else { Ok(None) }

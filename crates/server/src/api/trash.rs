@@ -43,13 +43,13 @@ fn is_theirs(within: &Within, deleted: &Deleted) -> bool {
 
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Deleted>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.blocking(None, Hub::deleted_apps).await?;
+    let all = caller.hub.on_control(Hub::deleted_apps).await?;
     Ok(List::slice(all.into_iter().filter(|deleted| is_theirs(&caller.within, deleted)), limit, offset))
 }
 
 async fn restore(caller: Somewhere, ask: Ask<Which>) -> Result<Found<View>, ApiError> {
     let Which { name } = ask.path;
-    let all = caller.hub.blocking(None, Hub::deleted_apps).await?;
+    let all = caller.hub.on_control(Hub::deleted_apps).await?;
     // The one that was deleted last is the last of that name.
     let last = all.iter().rev().find(|deleted| deleted.name == name.as_str());
     if !last.is_some_and(|deleted| is_theirs(&caller.within, deleted)) {

@@ -41,12 +41,12 @@ struct New {
 }
 
 async fn show(on: OnTenant, _: Ask) -> Result<Found<TenantUsage>, ApiError> {
-    Ok(Found(on.hub.blocking(None, move |hub| hub.registry().usage(&on.tenant)).await?))
+    Ok(Found(on.hub.on_control(move |hub| hub.registry().usage(&on.tenant)).await?))
 }
 
 async fn history(on: OnTenant, ask: Ask<Nothing, Paging>) -> Result<List<Reading>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = on.hub.blocking(None, move |hub| hub.registry().usage_history(&on.tenant)).await?;
+    let all = on.hub.on_control(move |hub| hub.registry().usage_history(&on.tenant)).await?;
     Ok(List::slice(all, limit, offset))
 }
 

@@ -98,7 +98,7 @@ struct Which {
 
 async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<User>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    Ok(List::slice(platform.hub.blocking(None, |hub| hub.registry().users()).await?, limit, offset))
+    Ok(List::slice(platform.hub.on_control(|hub| hub.registry().users()).await?, limit, offset))
 }
 
 async fn create(
@@ -112,22 +112,22 @@ async fn create(
         None => None,
     };
     let new = NewUser { email, name, password, is_superadmin };
-    Ok(Created(platform.hub.blocking(None, move |hub| hub.create_user(&new)).await?))
+    Ok(Created(platform.hub.on_control(move |hub| hub.create_user(&new)).await?))
 }
 
 /// What was made, where the answer that said so was lost.
 async fn created(platform: Platform, id: String) -> Result<Created<User>, ApiError> {
-    Ok(Created(platform.hub.blocking(None, move |hub| hub.registry().user(&id)).await?))
+    Ok(Created(platform.hub.on_control(move |hub| hub.registry().user(&id)).await?))
 }
 
 async fn show(platform: Platform, ask: Ask<Which>) -> Result<Found<User>, ApiError> {
     let who = ask.path.user;
-    Ok(Found(platform.hub.blocking(None, move |hub| hub.registry().user(&who)).await?))
+    Ok(Found(platform.hub.on_control(move |hub| hub.registry().user(&who)).await?))
 }
 
 async fn update(platform: Platform, ask: Ask<Which, Nothing, Json<Patch>>) -> Result<Found<User>, ApiError> {
     let (who, Json(Patch { status })) = (ask.path.user, ask.body);
-    Ok(Found(platform.hub.blocking(None, move |hub| hub.set_user_status(&who, status)).await?))
+    Ok(Found(platform.hub.on_control(move |hub| hub.set_user_status(&who, status)).await?))
 }
 
 async fn reset_password(
@@ -142,7 +142,7 @@ async fn reset_password(
         (password, Some(text))
     };
     let hash = platform.hub.hash_password_async(password).await?;
-    let reset = platform.hub.blocking(None, move |hub| {
+    let reset = platform.hub.on_control(move |hub| {
         let user = hub.registry().user(&who)?;
         // Of two users with one address, neither is meant.
         hub.reset_password(user.email.as_deref().unwrap_or(&user.id), &hash)
@@ -153,12 +153,12 @@ async fn reset_password(
 
 async fn remove_second_factor(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {
     let who = ask.path.user;
-    platform.hub.blocking(None, move |hub| hub.remove_second_factor(&who)).await?;
+    platform.hub.on_control(move |hub| hub.remove_second_factor(&who)).await?;
     Ok(Done)
 }
 
 async fn delete(platform: Platform, ask: Ask<Which>) -> Result<Done, ApiError> {
     let who = ask.path.user;
-    platform.hub.blocking(None, move |hub| hub.delete_user(&who)).await?;
+    platform.hub.on_control(move |hub| hub.delete_user(&who)).await?;
     Ok(Done)
 }
