@@ -1,5 +1,7 @@
 //! What the older system gets wrong, by the name of each defect: here it must not happen.
 
+mod served;
+
 use std::fs;
 use std::process::Command;
 use std::thread;

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use streamhub_tests::command::{Server, Streamhub, binary};
 use streamhub_tests::files::{build_tmp, copy_tree, scratch, tree_changes, tree_digest};
-use streamhub_tests::skip::workspace;
+use streamhub_tests::process;
+use streamhub_tests::skip::{skip, workspace};
 
 /// The lines of all fenced shell blocks.
 fn shell_lines(text: &str) -> Vec<&str> {
@@ -40,7 +41,8 @@ fn every_shell_command_works() {
     copy_tree(&workspace().join("data-example"), &data);
     let mut seen = 0;
     let text = readme();
-    for line in shell_lines(&text) {
+    let mut lines = shell_lines(&text).into_iter().peekable();
+    while let Some(line) = lines.next() {
         seen += 1;
         let words: Vec<_> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -52,10 +54,12 @@ fn every_shell_command_works() {
             ["streamhub", "serve", "--data-dir", "/srv/media"] => {
                 let server = Streamhub::new(&data).serve();
                 wait_until_ready(&server, "/ready");
+                let asking = |line: &&str| line.starts_with("TOKEN=") || line.starts_with("curl ");
+                let asked: Vec<_> = std::iter::from_fn(|| lines.next_if(asking)).collect();
+                seen += asked.len();
+                ask(&asked, &server, &data);
                 server.stop();
             }
-            // Asked of a server on the port that the system chose.
-            ["curl", "-s", url] => assert!(url.ends_with(":3020/ready"), "{line}"),
             ["streamhub", "app", "seal", app, "--data-dir", "/srv/media"] => {
                 let _ = Streamhub::new(&data).run(["app", "seal", app]).expect(0);
             }
@@ -75,6 +79,24 @@ fn every_shell_command_works() {
         }
     }
     assert!(seen >= 10, "only {seen} commands were found");
+}
+
+/// Runs commands that ask a server, on the port that the system chose.
+fn ask(lines: &[&str], server: &Server, data: &Path) {
+    let data = data.to_str().expect("UTF-8");
+    let script = lines.join("\n").replace("/srv/media", data);
+    let script =
+        script.replace("127.0.0.1:3020", &server.address().to_string()).replace("curl -s ", "curl -sSf ");
+    let script = format!("streamhub() {{ \"$STREAMHUB\" \"$@\"; }}\n{script}");
+    if Command::new("curl").arg("--version").output().is_err() {
+        return skip("readme::every_shell_command_works", "there is no curl");
+    }
+    let mut bash = Command::new("bash");
+    let ended = process::run(bash.args(["-euc", &script]).env("STREAMHUB", binary()));
+    assert!(ended.success(), "{script}\n{}", ended.describe());
+    for printed in [r#""name":"news-24""#, r#""streamId":"live/cam""#] {
+        assert!(ended.stdout.contains(printed), "{}", ended.describe());
+    }
 }
 
 /// The first command of the README: takes the example over, says so app by app, serves, and changes
@@ -116,4 +138,29 @@ fn every_listed_command_has_help_with_an_example() {
             assert!(output.stdout().contains("Example"), "`streamhub {command} --help` shows no example");
         }
     }
+}
+
+#[test]
+fn every_command_is_listed() {
+    let text = readme();
+    let mut waiting = vec![Vec::<String>::new()];
+    let mut commands = 0;
+    while let Some(words) = waiting.pop() {
+        let arguments = words.iter().map(String::as_str).chain(["--help"]);
+        let output = Streamhub::bare().run(arguments).expect(0);
+        let below = output.stdout().lines().skip_while(|line| *line != "Commands:").skip(1);
+        let names: Vec<_> = below
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next().filter(|name| *name != "help"))
+            .collect();
+        if names.is_empty() {
+            let command = format!("`streamhub {}", words.join(" "));
+            let is_listed = [" ", "`"].iter().any(|end| text.contains(&format!("{command}{end}")));
+            assert!(is_listed, "{command}` is not listed");
+            commands += 1;
+        }
+        waiting.extend(names.into_iter().map(|name| [words.as_slice(), &[name.to_owned()]].concat()));
+    }
+    assert!(commands > 40, "{commands}");
 }

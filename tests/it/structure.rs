@@ -304,8 +304,7 @@ fn metadata() -> Value {
 /// All text files; what is built and what git keeps for itself is left out.
 fn sources() -> Vec<Source> {
     let top = top();
-    let mut found = Vec::new();
-    let mut directories = vec![top.clone()];
+    let (mut found, mut directories) = (Vec::new(), vec![top.clone()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("a directory of the repository") {
             let entry = entry.expect("a directory entry");
@@ -479,8 +478,7 @@ fn a_path_of_a_machine_is_found() {
 #[test]
 fn what_is_undone_is_found() {
     for word in UNDONE {
-        let found = undone(&[source("a.md", format!("{word} later"))]);
-        finds(&found, &[&format!("a.md:1 has {word}")]);
+        finds(&undone(&[source("a.md", format!("{word} later"))]), &[&format!("a.md:1 has {word}")]);
     }
     for word in EVASIVE {
         let code = format!("    {word}");

@@ -353,8 +353,8 @@ impl Response {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
-    /// None where it is not whole.
-    fn parse(answer: &[u8]) -> Option<Self> {
+    /// Reads an answer; none where it is not whole.
+    pub fn parse(answer: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(answer).into_owned();
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.lines();

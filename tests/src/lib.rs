@@ -18,6 +18,7 @@ pub mod live;
 pub mod measure;
 pub mod probe;
 pub mod process;
+pub mod python;
 pub mod readonly;
 pub mod skip;
 pub mod sweep;

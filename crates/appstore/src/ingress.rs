@@ -395,8 +395,8 @@ mod tests {
                 "createdAt": made.created_at})
         );
         assert!(!format!("{made:?}").contains("the-key"));
-        let body: NewIngress =
-            serde_json::from_str("{\"room\":\"a\",\"password\":\"hidden\",\"app\":\"x\"}").unwrap();
+        let body: NewIngress = serde_json::from_str("{\"room\":\"a\",\"password\":\"hidden\"}").unwrap();
         assert_eq!((body.app.as_str(), format!("{body:?}").contains("hidden")), ("", false));
+        assert!(serde_json::from_str::<NewIngress>("{\"app\":\"x\"}").is_err(), "not the client's to say");
     }
 }

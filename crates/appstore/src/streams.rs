@@ -361,7 +361,12 @@ mod tests {
                 "participant": null, "status": "active", "startedAt": stream.started_at, "endedAt": null,
                 "lastStatsJson": null})
         );
-        let body = "{\"streamId\":\"live/a\",\"type\":\"rtmp\",\"room\":\"lobby\",\"appId\":9}";
+        let body = "{\"streamId\":\"live/a\",\"type\":\"rtmp\",\"room\":\"lobby\"}";
         assert_eq!(NewStream { app_id: 7, ..serde_json::from_str(body).unwrap() }, demo("live/a"));
+        let chosen = body.replace('}', ",\"appId\":9}");
+        assert!(
+            serde_json::from_str::<NewStream>(&chosen).is_err(),
+            "whose it is is not the client's to say"
+        );
     }
 }

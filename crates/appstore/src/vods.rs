@@ -435,8 +435,10 @@ mod tests {
             assert!(serde_json::from_str::<VodPatch>(bad).is_err(), "{bad}");
         }
         let body = "{\"name\":\"a.mp4\",\"room\":\"lobby\",\"localPath\":\"recordings/a.mp4\",\
-                    \"startedAt\":\"2026-01-01T10:00:00Z\",\"appId\":9}";
+                    \"startedAt\":\"2026-01-01T10:00:00Z\"}";
         assert_eq!(NewVod { app_id: 7, ..serde_json::from_str(body).unwrap() }, demo());
+        let chosen = body.replace('}', ",\"appId\":9}");
+        assert!(serde_json::from_str::<NewVod>(&chosen).is_err(), "whose it is is not the client's to say");
     }
 
     #[test]

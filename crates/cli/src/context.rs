@@ -1,15 +1,17 @@
 //! What every command needs: the settings, the data directory and how to open the hub.
 
 use std::io::IsTerminal;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use streamhub::data_dir::{self, Resolved};
 use streamhub::look::Look;
 use streamhub::settings::{
-    ControlDatabase, FileSource, LogFormat, Overrides, Settings, SettingsError, process_env,
+    ControlDatabase, FileSource, LogFormat, Overrides, Setting, Settings, SettingsError, process_env,
 };
-use streamhub::{HubConfig, LegacySource, LiveStreams, LogSink, Volatile};
+use streamhub::{Bounds, HubConfig, LegacySource, LiveStreams, LogSink, Retention, Volatile};
 use streamhub_server::ACCESS_LOG;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -107,6 +109,15 @@ impl Context {
         config.upkeep = false;
         config.live_streams = LiveStreams::Keep;
         config.quotas = self.settings.quotas.value;
+        let bounds = |days: &Setting<NonZeroU32>, rows: &Setting<NonZeroU32>| Bounds {
+            age: Duration::from_hours(24) * days.value.get(),
+            rows: rows.value.get().into(),
+        };
+        let settings = &self.settings;
+        config.retention = Retention {
+            logs: bounds(&settings.log_retention_days, &settings.log_retention_rows),
+            audit: bounds(&settings.audit_retention_days, &settings.audit_retention_rows),
+        };
         config.control = match &self.settings.database_url.value {
             ControlDatabase::InDataDir => None,
             ControlDatabase::At(place) => Some(place.clone()),
@@ -132,7 +143,7 @@ impl Context {
     pub(crate) fn look(&self) -> anyhow::Result<Look> {
         match self.server()? {
             None => Ok(Look::at(&self.config())?),
-            Some(server) => Err(Refusal::new(
+            Some(server) => Err(Refusal::with(
                 Code::Usage,
                 format!("this command reads the data directory, and {} is named to be asked", server.url),
                 "leave --url and --token-file out (and STREAMHUB_URL and STREAMHUB_TOKEN_FILE), or ask the server \

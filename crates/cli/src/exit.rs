@@ -50,14 +50,14 @@ pub(crate) struct Complaint {
 
 impl Refusal {
     /// A refusal with one reason.
-    pub(crate) fn new(code: Code, message: impl Into<String>, way_out: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn with(code: Code, message: impl Into<String>, way_out: impl Into<String>) -> anyhow::Error {
         let complaint = Complaint { message: message.into(), way_out: way_out.into() };
         Self { code, complaints: vec![complaint] }.into()
     }
 
     /// A failure that is no error of the hub's.
     pub(crate) fn failed(message: &impl ToString, way_out: impl Into<String>) -> anyhow::Error {
-        Self::new(Code::Failed, message.to_string(), way_out)
+        Self::with(Code::Failed, message.to_string(), way_out)
     }
 
     /// Whether an error is a refusal with this code.

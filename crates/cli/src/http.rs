@@ -1,12 +1,14 @@
 //! Asking a server: one request and its answer, and what a refusal means on the command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use streamhub::apps::Refused;
 use streamhub::quotas::{Limit, Metric, QuotaExceeded};
-use streamhub::{HubError, Kind};
+use streamhub::{HubError, Uuid};
 use ureq::http::{Method, Request, StatusCode};
 
 use crate::exit::{Code, Refusal};
@@ -49,7 +51,7 @@ pub(crate) enum Standing {
 /// How a server refuses.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Refused {
+struct Answered {
     message: String,
     code: String,
     request_id: String,
@@ -166,19 +168,14 @@ impl Client {
     }
 
     fn refusal(&self, ask: Ask, status: StatusCode, body: &[u8]) -> anyhow::Error {
-        let Ok(refused) = serde_json::from_slice::<Refused>(body) else {
+        let Ok(refused) = serde_json::from_slice::<Answered>(body) else {
             let message = format!("{} answers {status} and is no StreamHub server", self.server.url);
             return Refusal::failed(&message, "check --url");
         };
-        let Refused { message, code, request_id, metric, limit, used } = refused;
+        let Answered { message, code, request_id, metric, limit, used } = refused;
         match (status, ask.missing, ask.taken) {
             (StatusCode::NOT_FOUND, Some(missing), _) => missing.into(),
-            (StatusCode::CONFLICT, _, Some(taken)) if code == "name_taken" || code == "last_superadmin" => {
-                taken.into()
-            }
-            (StatusCode::CONFLICT, _, Some(taken)) if taken.kind() == Kind::Exists => {
-                Refusal::new(Code::DestinationExists, message, taken.way_out())
-            }
+            (StatusCode::CONFLICT, _, taken) => conflict(&code, message, taken),
             (StatusCode::BAD_REQUEST, ..) => HubError::Invalid(message).into(),
             (StatusCode::TOO_MANY_REQUESTS, ..) => match (metric, limit, used) {
                 (Some(metric), Some(limit), Some(used)) => {
@@ -201,6 +198,26 @@ impl Client {
             ),
         }
     }
+}
+
+/// What is there already stands in the way: `taken`, if it is what was to be expected.
+fn conflict(code: &str, message: String, taken: Option<HubError>) -> anyhow::Error {
+    // Most ways out say nothing of the names, which the message has.
+    let nameless = match (code, taken) {
+        ("name_taken", Some(taken @ HubError::Refused(Refused::NameTaken { .. })))
+        | ("last_superadmin", Some(taken @ HubError::LastSuperadmin { .. })) => return taken.into(),
+        ("name_taken", _) => Some(HubError::Refused(Refused::NameTaken { name: String::new() })),
+        ("uuid_taken", _) => Some(HubError::Refused(Refused::UuidTaken { uuid: Uuid::random() })),
+        ("directory_exists", _) => Some(HubError::DirectoryThere { dir: PathBuf::new() }),
+        ("in_trash", _) => {
+            let name = message.split('"').nth(1).unwrap_or_default().to_owned();
+            Some(HubError::InTrash { name })
+        }
+        ("exists", taken) => taken,
+        _ => None,
+    };
+    let way_out = nameless.map(|error| error.way_out()).unwrap_or_default();
+    Refusal::with(Code::DestinationExists, message, way_out)
 }
 
 /// A part of a path.

@@ -223,7 +223,7 @@ impl Admin for Client {
             Some(tenant) => unknown_tenant(tenant),
             None => HubError::NoSource { path: dir.clone() },
         };
-        let adopt = Ask::post("/system/adopt", body).or_missing(missing).or_taken(exists("app", &""));
+        let adopt = Ask::post("/system/adopt", body).or_missing(missing);
         self.ask(adopt).map_err(|error| {
             if Refusal::is(&error, Code::DestinationExists) || !self.is_on_this_machine() {
                 return error;

@@ -48,7 +48,7 @@ impl Server {
         let Some(file) = file else {
             return match url {
                 None => Ok(None),
-                Some(_) => Err(Refusal::new(
+                Some(_) => Err(Refusal::with(
                     Code::Usage,
                     "a server is named, and no file with a token for it",
                     "name one with --token-file or STREAMHUB_TOKEN_FILE; `streamhub token create` makes a token",
@@ -59,7 +59,7 @@ impl Server {
         let said = serde_json::from_str::<Said>(&text).ok();
         let (named, token) = said.map_or((None, text), |said| (Some(said.url), said.token));
         let Some(url) = url.or(named) else {
-            return Err(Refusal::new(
+            return Err(Refusal::with(
                 Code::Usage,
                 format!("{}: it holds a token and names no server", file.display()),
                 "name the server with --url or STREAMHUB_URL",
@@ -142,12 +142,12 @@ fn checked(url: &str) -> anyhow::Result<String> {
     let url = url.trim_end_matches('/');
     match url.split_once("://") {
         Some(("http", host)) if !host.is_empty() && !host.contains(['?', '#', '@']) => Ok(url.to_owned()),
-        Some(("https", _)) => Err(Refusal::new(
+        Some(("https", _)) => Err(Refusal::with(
             Code::Usage,
             format!("{url}: this program asks without TLS"),
             "ask the server on its own machine, or through a tunnel (`ssh -L`)",
         )),
-        _ => Err(Refusal::new(
+        _ => Err(Refusal::with(
             Code::Usage,
             format!("{url:?} is no URL of a server"),
             "write it like http://127.0.0.1:3020",

@@ -60,6 +60,11 @@ impl Plane {
         self.writer.path()
     }
 
+    /// How many writes wait.
+    pub fn queued(&self) -> usize {
+        self.writer.queued()
+    }
+
     /// Runs a closure that reads, in one snapshot.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PlaneError> {
         match &*self.readers.read().unwrap_or_else(PoisonError::into_inner) {

@@ -161,7 +161,7 @@ impl Enforcement {
 }
 
 impl Quotas {
-    fn limit(&self, metric: Metric) -> Limit {
+    pub(crate) fn limit(&self, metric: Metric) -> Limit {
         match metric {
             Metric::Apps => self.max_apps,
             Metric::ConcurrentStreams => self.max_concurrent_streams,

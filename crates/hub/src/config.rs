@@ -75,6 +75,8 @@ pub struct HubConfig {
     pub session_lifetime: Duration,
     /// Who is told what the live core does; default nobody.
     pub observer: Arc<dyn Observer>,
+    /// Who is told what the control database's writer does; default nobody.
+    pub control_observer: Arc<dyn Observer>,
 }
 
 /// How long what is kept for a way back is kept.
@@ -174,6 +176,7 @@ impl HubConfig {
             logins: Policy::default(),
             session_lifetime: 7 * DAY,
             observer: Arc::new(Unobserved),
+            control_observer: Arc::new(Unobserved),
         }
     }
 }

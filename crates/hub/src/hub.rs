@@ -9,7 +9,6 @@ use streamhub_control::apps::{self, App, Deleted, Tally};
 use streamhub_control::{Control, Plane, TenantId, jobs};
 use streamhub_engine::cache::{AppState, Cache, CacheConfig, Stats};
 use streamhub_engine::live;
-use streamhub_engine::observe::Unobserved;
 use streamhub_engine::{AppId, DataDir};
 
 use crate::access::{Addresses, Credentials, Hashing};
@@ -200,6 +199,11 @@ impl Hub {
         self.shared.cache.stats()
     }
 
+    /// How many writes wait for a transaction of the control database.
+    pub fn control_queued(&self) -> usize {
+        self.shared.services.plane.queued()
+    }
+
     /// The data directory.
     pub fn data(&self) -> &DataDir {
         &self.shared.data
@@ -325,7 +329,7 @@ impl Hub {
 fn put_into_service(control: Control, config: &HubConfig, blocking: &Blocking) -> Result<Arc<Plane>> {
     let config = live::Config {
         limits: config.limits,
-        observer: Arc::new(Unobserved),
+        observer: Arc::clone(&config.control_observer),
         executor: blocking.executor(),
         first_write: Box::new(|| Ok(live::Durability::Full)),
         protected: &[],

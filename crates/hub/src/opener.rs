@@ -108,6 +108,10 @@ impl Handle for OpenApp {
         self.live.is_stuck()
     }
 
+    fn queued(&self) -> usize {
+        self.live.queued()
+    }
+
     fn is_condemned(&self) -> bool {
         self.live.is_condemned()
     }

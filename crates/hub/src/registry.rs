@@ -8,7 +8,7 @@ use serde::Serialize;
 use streamhub_control::journal::CutOff;
 use streamhub_control::members::{self, Member};
 use streamhub_control::nodes::{self, Node};
-use streamhub_control::quotas::{self, Quotas};
+use streamhub_control::quotas::{self, Metric, Quotas};
 use streamhub_control::tenants::{self, Tenant, UnknownTenant};
 use streamhub_control::tokens::{self, ApiToken};
 use streamhub_control::usage::{self, Exceeded, Month, Reading, Usage};
@@ -96,6 +96,11 @@ impl<'a> Registry<'a> {
             let exceeded = usage.exceeded(&quotas);
             Ok(TenantUsage { tenant_id: found.id, plan: found.plan, quotas, usage, exceeded })
         })
+    }
+
+    /// How many tenants have more of something than they may have, for each thing that is limited.
+    pub fn tenants_above_quotas(&self) -> Result<Vec<(Metric, u64)>> {
+        self.read(|db| usage::tenants_above(db, &Month::current()))
     }
 
     /// All that was metered of a tenant, the newest month first.

@@ -109,6 +109,14 @@ settings! {
     live_streams: LiveStreams = LiveStreams::End, "--live-streams", "STREAMHUB_LIVE_STREAMS";
     /// What becomes of tenants whose quotas are used up: `off` asks nobody, `log` warns, `on` refuses. Default: on.
     quotas: Enforcement = Enforcement::On, "--quotas", "STREAMHUB_QUOTAS";
+    /// How many days what the log says is kept. Default: 30.
+    log_retention_days: NonZeroU32 = at_least_one(30), "--log-retention-days", "STREAMHUB_LOG_RETENTION_DAYS";
+    /// How many entries of the log are kept. Default: 1,000,000.
+    log_retention_rows: NonZeroU32 = at_least_one(1_000_000), "--log-retention-rows", "STREAMHUB_LOG_RETENTION_ROWS";
+    /// How many days what the audit tells is kept. Default: 400.
+    audit_retention_days: NonZeroU32 = at_least_one(400), "--audit-retention-days", "STREAMHUB_AUDIT_RETENTION_DAYS";
+    /// How many entries of the audit are kept. Default: 10,000,000.
+    audit_retention_rows: NonZeroU32 = at_least_one(10_000_000), "--audit-retention-rows", "STREAMHUB_AUDIT_RETENTION_ROWS";
     /// Where the control database is. Default: in the data directory.
     database_url: ControlDatabase = ControlDatabase::InDataDir, "--database-url", "DATABASE_URL";
 }

@@ -21,7 +21,7 @@ use crate::hub::{Hub, Shared};
 use crate::sizes::size_of;
 
 /// Directory entries that are looked at without a rest.
-const AT_A_STRETCH: u32 = 10_000;
+const AT_A_STRETCH: u64 = 10_000;
 
 /// How long a rest is.
 const REST: Duration = Duration::from_secs(1);
@@ -52,8 +52,8 @@ impl Drop for Round {
 
 impl Hub {
     /// Begins to measure what the tenants store, unless that is under way.
-    pub(crate) fn measure_storage(&self) -> Result<()> {
-        let Some(round) = self.shared.services.upkeep.measuring.begin() else { return Ok(()) };
+    pub(crate) fn measure_storage(&self) {
+        let Some(round) = self.shared.services.upkeep.measuring.begin() else { return };
         let (hub, data) = (Arc::downgrade(&self.shared), self.data().clone());
         let spawned = thread::Builder::new().name("streamhub-measure".to_owned()).spawn(move || {
             let _round = round;
@@ -65,19 +65,17 @@ impl Hub {
         if let Err(error) = spawned {
             tracing::warn!(%error, "what tenants store is measured later");
         }
-        Ok(())
     }
 }
 
 /// One round. A tenant of whose apps one cannot be measured keeps the figure that it has.
 pub(crate) fn measure(hub: &Weak<Shared>, data: &DataDir) -> Result<()> {
-    let (tenants, apps) = briefly(hub, |hub| Ok((hub.registry().tenants()?, hub.apps()?)))?;
-    let mut stored: BTreeMap<String, u64> =
-        tenants.into_iter().map(|tenant| (tenant.id.to_string(), 0)).collect();
-    let mut entries = 0;
+    let (known, apps) = briefly(hub, |hub| Ok((hub.registry().tenants()?, hub.apps()?)))?;
+    let mut sums: BTreeMap<_, u64> = known.into_iter().map(|tenant| (tenant.id.to_string(), 0)).collect();
+    let mut entries: u64 = 0;
     let mut pace = || {
         entries += 1;
-        if entries % AT_A_STRETCH == 0 {
+        if entries.is_multiple_of(AT_A_STRETCH) {
             thread::sleep(REST);
         }
         match briefly(hub, |_| Ok(())) {
@@ -88,17 +86,17 @@ pub(crate) fn measure(hub: &Weak<Shared>, data: &DataDir) -> Result<()> {
     for app in apps {
         match bytes_of(data, &app, &mut pace) {
             Ok(ControlFlow::Continue(bytes)) => {
-                stored.entry(app.tenant_id).and_modify(|sum| *sum = sum.saturating_add(bytes));
+                sums.entry(app.tenant_id).and_modify(|sum| *sum = sum.saturating_add(bytes));
             }
             Ok(ControlFlow::Break(())) => return Err(HubError::Closed),
             Err(error) => {
                 tracing::warn!(app.id = app.name, %error, "what an app stores cannot be measured");
-                stored.remove(&app.tenant_id);
+                sums.remove(&app.tenant_id);
             }
         }
     }
-    let stored: Vec<_> = stored.into_iter().collect();
-    briefly(hub, |hub| stored.chunks(CHUNK).try_for_each(|some| write_down(hub, some.to_vec())))
+    let sums: Vec<_> = sums.into_iter().collect();
+    briefly(hub, |hub| sums.chunks(CHUNK).try_for_each(|some| write_down(hub, some.to_vec())))
 }
 
 /// All that counts of an app: its database, its `-wal`, and its media.
@@ -109,15 +107,15 @@ fn bytes_of(
 ) -> Result<ControlFlow<(), u64>> {
     // An app in the trash has a name that is none.
     let Ok(id) = app.name.parse::<AppId>() else { return Ok(ControlFlow::Continue(0)) };
-    let place = data.app(&id);
+    let dir = data.app(&id).dir().to_owned();
     if pace().is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    if !durable::exists(place.dir())? {
+    if !durable::exists(&dir)? {
         return Ok(ControlFlow::Continue(0));
     }
     let size = size_of(data, app);
-    let media = MediaRoot::open(place.dir())?.bytes(pace)?;
+    let media = MediaRoot::open(&dir)?.bytes(pace)?;
     Ok(media.map_continue(|media| size.size_bytes + size.wal_size_bytes + media))
 }
 

@@ -1,7 +1,8 @@
 //! What a hub does of its own accord, on one thread of its own, whatever the number of apps.
 //!
 //! It closes apps that nobody uses, ships their outboxes, finishes what the process before left behind,
-//! prunes what was kept long enough, has it measured what is stored, and looks once for directories that the registry does not know.
+//! prunes what was kept long enough, has it measured what is stored, and looks once for directories that
+//! the registry does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,16 +13,14 @@ use crate::error::Result;
 use crate::hub::{Hub, Shared};
 use crate::stored::Measuring;
 
-/// How often what is done now and then is done.
+/// How often what was kept long enough is looked for, and it is measured what is stored.
 const EVERY: Duration = Duration::from_hours(1);
 
 /// What is done, and how.
 type Task = (&'static str, fn(&Hub) -> Result<()>);
 
-/// What is done now and then, each whatever becomes of the others: it is measured what is stored, and what was
-/// kept long enough goes.
-const NOW_AND_THEN: &[Task] = &[
-    ("measure what is stored", Hub::measure_storage),
+/// How what was kept long enough goes, each whatever becomes of the others.
+const PRUNINGS: &[Task] = &[
     ("empty the trash", Hub::prune),
     ("forget old jobs", Hub::prune_jobs),
     ("forget old requests", Hub::prune_requests),
@@ -169,8 +168,9 @@ impl Desk {
                 }
             }
             if done.is_none_or(|done| done.elapsed() >= EVERY) {
-                for (what, task) in NOW_AND_THEN {
-                    note(what, task(&hub));
+                hub.measure_storage();
+                for (what, prune) in PRUNINGS {
+                    note(what, prune(&hub));
                 }
                 done = Some(Instant::now());
             }

@@ -1,7 +1,7 @@
 //! What a request is answered with, in the shapes that the whole API has.
 
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
@@ -9,11 +9,17 @@ use serde::Serialize;
 pub(crate) trait Answer: IntoResponse + Send + 'static {
     /// Its status.
     const STATUS: StatusCode = StatusCode::OK;
-    /// Its media type; none for an answer without a body.
-    const MEDIA: Option<&'static str> = Some("application/json");
+    /// Its media types, of which it has one; none for an answer without a body.
+    const MEDIA: &'static [&'static str] = &["application/json"];
 
     /// The schema of its body.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+
+    /// Another status that it may have, and the schema of its body then.
+    fn or_else(generator: &mut SchemaGenerator) -> Option<(StatusCode, Schema)> {
+        let _ = generator;
+        None
+    }
 }
 
 /// One object.
@@ -140,7 +146,7 @@ answers! {
 
 impl Answer for Done {
     const STATUS: StatusCode = StatusCode::NO_CONTENT;
-    const MEDIA: Option<&'static str> = None;
+    const MEDIA: &'static [&'static str] = &[];
 
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         None
@@ -153,34 +159,20 @@ impl IntoResponse for Done {
     }
 }
 
-/// A text of another kind, such as a page for a browser.
-macro_rules! texts {
-    ($($(#[$about:meta])* $name:ident = $media:literal;)+) => {
-        $(
-            $(#[$about])*
-            #[derive(Debug)]
-            pub(crate) struct $name(pub(crate) String);
+/// A page for a browser.
+#[derive(Debug)]
+pub(crate) struct Page(pub(crate) String);
 
-            impl Answer for $name {
-                const MEDIA: Option<&'static str> = Some($media);
+impl Answer for Page {
+    const MEDIA: &'static [&'static str] = &["text/html"];
 
-                fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
-                    Some(schemars::json_schema!({ "type": "string" }))
-                }
-            }
-
-            impl IntoResponse for $name {
-                fn into_response(self) -> Response {
-                    ([(header::CONTENT_TYPE, concat!($media, "; charset=utf-8"))], self.0).into_response()
-                }
-            }
-        )+
-    };
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        Some(schemars::json_schema!({ "type": "string" }))
+    }
 }
 
-texts! {
-    /// A page for a browser.
-    Page = "text/html";
-    /// Figures for Prometheus.
-    Figures = "application/openmetrics-text; version=1.0.0";
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        Html(self.0).into_response()
+    }
 }

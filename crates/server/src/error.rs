@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use streamhub::apps::Refused;
 use streamhub::quotas::{Limit, Metric, QuotaExceeded};
 use streamhub::{HubError, Kind};
 
@@ -232,9 +233,9 @@ fn of_hub(error: &HubError) -> Parts<'_> {
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found", NOTHING_THERE.into()),
         Kind::Exists => match error {
             HubError::DirectoryThere { .. } => {
-                (StatusCode::CONFLICT, "exists", "a directory of this name is there already".into())
+                (StatusCode::CONFLICT, "directory_exists", "a directory of this name is there already".into())
             }
-            error => (StatusCode::CONFLICT, "exists", error.to_string().into()),
+            error => (StatusCode::CONFLICT, in_the_way(error), error.to_string().into()),
         },
         Kind::Invalid => match error {
             HubError::LastSuperadmin { .. } => (
@@ -257,8 +258,26 @@ fn of_hub(error: &HubError) -> Parts<'_> {
             HubError::NoSpace { .. } => {
                 (StatusCode::INSUFFICIENT_STORAGE, "no_space", "there is not enough space on the disk".into())
             }
+            // What the caller named, and what is wrong with it.
+            HubError::NoSource { .. }
+            | HubError::Source(_)
+            | HubError::OwnMount { .. }
+            | HubError::NotItsOwn { .. }
+            | HubError::NotSealed { .. } => {
+                (StatusCode::BAD_REQUEST, "unfit_source", error.to_string().into())
+            }
             _ => internal(),
         },
+    }
+}
+
+/// What stands in the way, where each has another way out.
+fn in_the_way(error: &HubError) -> &'static str {
+    match error {
+        HubError::Refused(Refused::NameTaken { .. }) => "name_taken",
+        HubError::Refused(Refused::UuidTaken { .. }) => "uuid_taken",
+        HubError::InTrash { .. } => "in_trash",
+        _ => "exists",
     }
 }
 
@@ -269,9 +288,7 @@ fn internal() -> Parts<'static> {
 /// The tenant's quota, wherever it was found to be used up.
 fn quota(error: &HubError) -> Option<QuotaExceeded> {
     match error {
-        HubError::Quota(exceeded) | HubError::Refused(streamhub::apps::Refused::QuotaExceeded(exceeded)) => {
-            Some(*exceeded)
-        }
+        HubError::Quota(exceeded) | HubError::Refused(Refused::QuotaExceeded(exceeded)) => Some(*exceeded),
         _ => None,
     }
 }

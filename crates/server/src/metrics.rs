@@ -1,8 +1,9 @@
-//! Figures for Prometheus, in the `OpenMetrics` text format.
+//! Figures for Prometheus.
 //!
-//! What happens is counted where it happens, and costs some tens of nanoseconds. What is so at the moment is
-//! looked up when somebody asks, all of it in [`momentary`]. No figure is labelled by app or tenant, of which
-//! there may be many thousands.
+//! What happens is counted here where it happens, and costs some tens of nanoseconds. What is so at the moment is
+//! looked up when somebody asks, in [`momentary`], and what costs many looks at the disk at most once a minute, in
+//! [`seldom`]. Apps and tenants may be many thousands, so that no figure is labelled by one, but for the few largest
+//! apps.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,17 +11,22 @@ use std::time::Duration;
 
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
-use prometheus_client::encoding::text::{encode, encode_registry};
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use streamhub::footprint::Process;
-use streamhub::{Hub, Observer};
+use streamhub::Observer;
 
-use crate::service::{Service, Stage};
+pub(crate) use self::format::{Exposition, Format};
+use self::seldom::Seldom;
+use crate::service::Service;
+
+mod format;
+mod momentary;
+mod seldom;
 
 /// What is counted while the server runs.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Metrics {
     connections: Gauge,
     refused: Counter,
     core: Arc<Core>,
+    control: Arc<Commits>,
+    seldom: Seldom,
 }
 
 /// What tells requests apart.
@@ -52,10 +60,16 @@ struct Core {
     openings: Histogram,
     waits: Histogram,
     waits_in_vain: Counter,
-    commits: Histogram,
-    writes: Histogram,
-    failed_commits: Counter,
     quarantines: Counter,
+    commits: Commits,
+}
+
+/// What writers say of their transactions.
+#[derive(Debug)]
+struct Commits {
+    seconds: Histogram,
+    writes: Histogram,
+    failed: Counter,
 }
 
 /// One more of something, until this is dropped.
@@ -63,99 +77,15 @@ struct Core {
 pub(crate) struct OneMore(Gauge);
 
 /// All figures, as Prometheus reads them.
-pub(crate) async fn render(service: &Service) -> String {
+pub(crate) async fn render(service: &Service, format: Format) -> Exposition {
     let (asked, uptime) = (service.clone(), service.uptime_seconds());
     // The control database is asked, and its files are.
-    let momentary = tokio::task::spawn_blocking(move || momentary(&asked, uptime)).await;
-    let mut text = String::with_capacity(16 << 10);
+    let momentary = tokio::task::spawn_blocking(move || momentary::look(&asked, uptime)).await;
+    let mut text = momentary.unwrap_or_default();
     // Nothing but a figure that cannot be written fails here, and there is none.
-    let _ = momentary.map(|registry| encode_registry(&mut text, &registry));
-    let _ = encode(&mut text, &service.metrics().registry);
-    text
-}
-
-/// What is so at the moment. A figure that somebody else keeps is added here, in one line.
-fn momentary(service: &Service, uptime_seconds: u64) -> Registry {
-    let mut registry = Registry::with_prefix("streamhub");
-    // A gauge and no info, which the older text format does not know.
-    let build = Family::<[(&str, &str); 1], Gauge>::default();
-    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-    registry.register("build_info", "The program that is running", build);
-    let mut figures = Figures(registry);
-    let stage = service.stage();
-    figures.gauge("uptime_seconds", "Since the server began to listen", uptime_seconds);
-    figures.gauge("ready", "Whether the databases are open", u64::from(matches!(stage, Stage::Ready(_))));
-    let process = Process::look();
-    figures.gauge_if("process_resident_memory_bytes", "Memory of the process", process.resident_bytes);
-    figures.gauge_if("process_open_fds", "Descriptors that the process has open", process.open_descriptors);
-    if let Stage::Ready(hub) = stage {
-        of_the_hub(&mut figures, &hub);
-    }
-    figures.0
-}
-
-fn of_the_hub(figures: &mut Figures, hub: &Hub) {
-    let cache = hub.cache_stats();
-    for (name, help, value) in [
-        ("cache_open_apps", "Apps whose database is open", cache.open),
-        ("cache_leased_apps", "Of those, apps that are in use", cache.leased),
-        ("cache_quarantined_apps", "Apps that are set aside", cache.quarantined),
-        ("cache_used_connections", "Connections of open apps", cache.used.connections),
-        (
-            "cache_budget_connections",
-            "The most connections that open apps may have",
-            cache.budget.connections,
-        ),
-        ("cache_used_descriptors", "Descriptors of open apps", cache.used.descriptors),
-        (
-            "cache_budget_descriptors",
-            "The most descriptors that open apps may have",
-            cache.budget.descriptors,
-        ),
-    ] {
-        figures.gauge(name, help, value as u64);
-    }
-    figures.counter("cache_hits", "Leases of apps that were open", cache.hits);
-    figures.counter("cache_openings", "Openings of apps", cache.opens);
-    figures.counter("cache_evictions", "Idle apps that were closed for others", cache.evictions);
-    let jobs = hub.job_stats();
-    figures.gauge("jobs_queued", "Jobs that wait", jobs.queued as u64);
-    figures.gauge("jobs_running", "Jobs at work", jobs.running as u64);
-    figures.counter("jobs_succeeded", "Jobs that succeeded", jobs.succeeded);
-    figures.counter("jobs_failed", "Jobs that failed", jobs.failed);
-    figures.counter("jobs_cancelled", "Jobs that were cancelled", jobs.cancelled);
-    let logs = hub.log_stats();
-    figures.gauge("log_records_queued", "Records of the log that are still to be written", logs.queued);
-    figures.counter("log_records_written", "Records of the log that were written", logs.written);
-    figures.counter("log_records_dropped", "Records of the log that are lost", logs.dropped);
-    let control = hub.control_size();
-    figures.gauge("control_database_bytes", "The control database", control.bytes);
-    figures.gauge("control_database_wal_bytes", "What is not yet copied into it", control.wal_bytes);
-    // Where the registry cannot be read its figures are missing, which an alert can be about.
-    if let Ok(tally) = hub.tally() {
-        figures.gauge("apps", "Apps that are registered", tally.total);
-        figures.gauge("apps_out_of_service", "Apps that wait for a person", tally.pending);
-        figures.gauge("apps_missing", "Apps that have neither directory nor older data", tally.missing);
-    }
-}
-
-/// Figures that are asked for once.
-struct Figures(Registry);
-
-impl Figures {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.0.register(name, help, ConstGauge::new(value));
-    }
-
-    fn gauge_if(&mut self, name: &str, help: &str, value: Option<u64>) {
-        if let Some(value) = value {
-            self.gauge(name, help, value);
-        }
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.0.register(name, help, ConstCounter::new(value));
-    }
+    let _ = encode_registry(&mut text, &service.metrics().registry);
+    text.push_str(&service.metrics().seldom.text(service).await);
+    Exposition::new(format, text)
 }
 
 impl Metrics {
@@ -172,12 +102,28 @@ impl Metrics {
         registry.register("http_connections", "Connections that are open", connections.clone());
         registry.register("http_connections_refused", "Connections that were too many", refused.clone());
         let core = Arc::new(Core::registered(&mut registry));
-        Self { registry, requests, under_way, shed, connections, refused, core }
+        let control = Commits::registered(&mut registry, "control_", "the control database");
+        Self {
+            registry,
+            requests,
+            under_way,
+            shed,
+            connections,
+            refused,
+            core,
+            control: Arc::new(control),
+            seldom: Seldom::default(),
+        }
     }
 
     /// Who is to be told what the hub's live core does.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.core) as Arc<dyn Observer>
+    }
+
+    /// Who is to be told what the control database's writer does.
+    pub(crate) fn control_observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.control) as Arc<dyn Observer>
     }
 
     /// A request is being answered for as long as this is kept.
@@ -226,10 +172,8 @@ impl Core {
             openings: latency(),
             waits: latency(),
             waits_in_vain: Counter::default(),
-            commits: latency(),
-            writes: Histogram::new(BATCHES),
-            failed_commits: Counter::default(),
             quarantines: Counter::default(),
+            commits: Commits::registered(registry, "", "apps"),
         };
         registry.register("app_opening_seconds", "How long apps took to open", core.openings.clone());
         registry.register("app_wait_seconds", "How long was waited for an app", core.waits.clone());
@@ -238,11 +182,25 @@ impl Core {
             "Waits that ended without the app",
             core.waits_in_vain.clone(),
         );
-        registry.register("commit_seconds", "How long transactions of apps took", core.commits.clone());
-        registry.register("commit_writes", "How many writes one transaction had", core.writes.clone());
-        registry.register("commits_failed", "Commits that failed", core.failed_commits.clone());
         registry.register("app_quarantines", "Apps that were set aside", core.quarantines.clone());
         core
+    }
+}
+
+impl Commits {
+    fn registered(registry: &mut Registry, prefix: &str, of: &str) -> Self {
+        let commits = Self {
+            seconds: Histogram::new(LATENCIES),
+            writes: Histogram::new(BATCHES),
+            failed: Counter::default(),
+        };
+        let took = format!("How long transactions of {of} took");
+        registry.register(format!("{prefix}commit_seconds"), took, commits.seconds.clone());
+        let many = format!("How many writes one transaction of {of} had");
+        registry.register(format!("{prefix}commit_writes"), many, commits.writes.clone());
+        let failed = format!("Commits of {of} that failed");
+        registry.register(format!("{prefix}commits_failed"), failed, commits.failed.clone());
+        commits
     }
 }
 
@@ -256,18 +214,28 @@ impl Observer for Core {
         self.waits_in_vain.inc_by(u64::from(!got));
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a transaction has no more than some thousand writes")]
     fn committed(&self, writes: usize, took: Duration) {
-        self.writes.observe(writes as f64);
-        self.commits.observe(took.as_secs_f64());
+        self.commits.committed(writes, took);
     }
 
     fn commit_failed(&self) {
-        self.failed_commits.inc();
+        self.commits.commit_failed();
     }
 
     fn quarantined(&self) {
         self.quarantines.inc();
+    }
+}
+
+impl Observer for Commits {
+    #[allow(clippy::cast_precision_loss, reason = "a transaction has no more than some thousand writes")]
+    fn committed(&self, writes: usize, took: Duration) {
+        self.writes.observe(writes as f64);
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    fn commit_failed(&self) {
+        self.failed.inc();
     }
 }
 
@@ -335,4 +303,4 @@ fn class(status: StatusCode) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

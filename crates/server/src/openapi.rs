@@ -88,17 +88,16 @@ fn operation(route: &Route, given: &mut SchemaGenerator, error: &Schema) -> Valu
     }
 
     let mut responses = Map::new();
-    let mut response = json!({ "description": shapes.status.canonical_reason().unwrap_or_default() });
-    if let (Some(media), Some(schema)) = (shapes.media, (shapes.answer)(given)) {
-        response["content"] = json!({ media: { "schema": schema } });
+    let answers = [
+        Some((shapes.status, (shapes.answer)(given))),
+        (shapes.or_else)(given).map(|(status, schema)| (status, Some(schema))),
+    ];
+    for (status, schema) in answers.into_iter().flatten() {
+        responses.insert(status.as_str().to_owned(), response(status, shapes.media, schema.as_ref()));
     }
-    responses.insert(shapes.status.as_str().to_owned(), response);
     let body = (shapes.body)(&mut taken());
     for status in refusals(route, !parameters.is_empty(), body.is_some()) {
-        let refusal = json!({
-            "description": status.canonical_reason().unwrap_or_default(),
-            "content": { "application/json": { "schema": error } },
-        });
+        let refusal = response(status, &["application/json"], Some(error));
         responses.entry(status.as_str()).or_insert(refusal);
     }
 
@@ -116,6 +115,16 @@ fn operation(route: &Route, given: &mut SchemaGenerator, error: &Schema) -> Valu
             json!({ "required": shapes.needs_body, "content": { "application/json": { "schema": schema } } });
     }
     operation
+}
+
+/// What is answered with a status: nothing, or a body of one of these media types.
+fn response(status: StatusCode, media: &[&str], schema: Option<&Schema>) -> Value {
+    let mut response = json!({ "description": status.canonical_reason().unwrap_or_default() });
+    if let Some(schema) = schema {
+        let each = media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema })));
+        response["content"] = Value::Object(each.collect());
+    }
+    response
 }
 
 /// The fields of an object's schema, as parameters.

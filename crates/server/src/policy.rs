@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::Method;
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use axum::http::request::Parts;
 use schemars::{Schema, SchemaGenerator};
 use streamhub::access::{Permission, Principal, Who, Within};
@@ -27,6 +27,7 @@ use streamhub::{Actor, AppId, Hub, HubError, Owner, TenantId};
 use crate::address::{ClientAddress, is_forwarded};
 use crate::error::ApiError;
 use crate::idempotency;
+use crate::metrics::Format;
 use crate::request;
 use crate::service::Service;
 
@@ -150,6 +151,8 @@ pub(crate) struct OnNode {
 #[derive(Clone, Debug)]
 pub(crate) struct OnMetrics {
     pub(crate) service: Service,
+    /// The format that is preferred.
+    pub(crate) format: Format,
 }
 
 /// Somebody to whom everything is permitted.
@@ -411,7 +414,7 @@ impl Access for OnMetrics {
         if !(service.config().metrics_loopback && is_local) {
             Platform::enter(entrance, ()).await?;
         }
-        Ok(Self { service })
+        Ok(Self { service, format: Format::preferred(entrance.header(ACCEPT)) })
     }
 }
 

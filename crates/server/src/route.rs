@@ -45,7 +45,8 @@ pub(crate) struct Shapes {
     pub(crate) needs_body: bool,
     pub(crate) answer: fn(&mut SchemaGenerator) -> Option<Schema>,
     pub(crate) status: StatusCode,
-    pub(crate) media: Option<&'static str>,
+    pub(crate) or_else: fn(&mut SchemaGenerator) -> Option<(StatusCode, Schema)>,
+    pub(crate) media: &'static [&'static str],
 }
 
 /// A route: whoever the policy lets in is handed to `handler`, with what was asked for.
@@ -95,7 +96,7 @@ where
                 Ok(entered) => entered,
                 Err(error) => return error.into_response(),
             };
-            let changes = entrance.method() != Method::GET;
+            let changes = !entrance.method().is_safe();
             let target = entrance.path().to_owned();
             let access = A::enter(&entrance, policy).await;
             let acting = entrance.acting().cloned();
@@ -103,7 +104,7 @@ where
                 // What a request was done to may be gone by the time it is sent again, or be called something
                 // else because of it.
                 let access = match access {
-                    Err(ApiError::NotFound) => None,
+                    Err(error) if error.status_and_code().0 == StatusCode::NOT_FOUND => None,
                     access => Some(access?),
                 };
                 let app = access.as_ref().and_then(|access| access.app().cloned());
@@ -147,6 +148,7 @@ where
             needs_body: B::IS_REQUIRED,
             answer: T::schema,
             status: T::STATUS,
+            or_else: T::or_else,
             media: T::MEDIA,
         },
         handler: on(filter, answer),

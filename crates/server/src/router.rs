@@ -18,7 +18,22 @@ const BASE: &str = "/api/v1";
 /// The document of `/openapi.json`.
 pub(crate) static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| openapi::document(&all(), BASE));
 
-/// All routes: those that load balancers and people ask for at the root too, and those below `/api/v1`.
+/// All routes, for a server of our own or to be mounted in someone else's:
+///
+/// ```no_run
+/// # async fn run(hub: streamhub::Hub, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// use std::net::SocketAddr;
+/// use streamhub_server::{ServerConfig, Service, router};
+///
+/// let service = Service::configured(ServerConfig::default());
+/// let app = axum::Router::new().nest("/hub", router(service.clone()));
+/// service.ready(hub); // until then it answers 503
+/// // Without the peer's address, tokens with an allow-list are refused.
+/// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+/// # }
+/// ```
+///
+/// They are those that load balancers and people ask for at the root too, and those below `/api/v1`.
 pub fn router(service: Service) -> Router {
     let router = Router::new()
         .merge(mounted(at_root()))

@@ -61,6 +61,12 @@ impl Service {
         self.shared.metrics.observer()
     }
 
+    /// The same of the control database's writer; for
+    /// [`HubConfig::control_observer`](streamhub::HubConfig::control_observer).
+    pub fn control_observer(&self) -> Arc<dyn Observer> {
+        self.shared.metrics.control_observer()
+    }
+
     /// Begins to serve from an open hub, unless the server is stopping already.
     pub fn ready(&self, hub: Hub) {
         let mut stage = self.shared.stage.write().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,6 @@ const LINES: &[&str] = &[
     "app create news-24 --tenant acme --display-name News --room-prefix n- --json",
     "app create radio --tenant acme",
     "app create news-24",
-    "app create in-the-way",
     "app create radio --tenant nobody",
     "app rename news-24 news",
     "app rename nobody news-24",
@@ -48,6 +47,11 @@ const LINES: &[&str] = &[
     "app delete talk --lost",
     "app adopt COPY --json",
     "app adopt COPY",
+    "app rename sport tennis",
+    "app adopt COPY",
+    "app delete tennis",
+    "app adopt COPY --tenant acme",
+    "app undelete tennis",
     "app adopt NOWHERE",
     "app adopt UNSEALED",
     "app adopt COPY --tenant nobody",
@@ -79,9 +83,9 @@ const LINES: &[&str] = &[
     "token create edge --node",
     "token revoke 1",
     "token revoke 404",
-    "node create edge-1 --url https://edge-1.example.org --region eu",
+    "node create edge-1 --address https://edge-1.example.org --region eu",
     "node create edge-1",
-    "node create edge-2 --url nonsense",
+    "node create edge-2 --address nonsense",
     "node status edge-1 draining --json",
     "node status nobody active",
     "node delete edge-1 --json",
@@ -152,9 +156,6 @@ fn each_change_is_the_same_with_a_server_and_without() {
     let home = streamhub_tests::files::scratch();
     copies(home.path());
     let (alone, served) = (Place::new(), Place::new());
-    for place in [&alone, &served] {
-        fs::create_dir(place.path("apps/in-the-way")).expect("a directory");
-    }
     let server = served.streamhub().serve();
     server.wait_until_ready();
     let mut different = Vec::new();
@@ -174,9 +175,22 @@ fn each_change_is_the_same_with_a_server_and_without() {
     assert_eq!(principals(&alone), [format!("cli:{}", nix::unistd::getuid())]);
     assert_eq!(principals(&served), ["local"]);
     for place in [&alone, &served] {
-        fs::remove_dir(place.path("apps/in-the-way")).expect("a directory");
         let _ = place.streamhub().run(["doctor"]).expect(0);
     }
+}
+
+/// The API does not say where on its machine something lies.
+#[test]
+fn a_directory_in_the_way_is_told_of_with_its_way_out() {
+    let place = Place::new();
+    fs::create_dir(place.path("apps/in-the-way")).expect("a directory");
+    let server = place.streamhub().serve();
+    server.wait_until_ready();
+    let refused = place.streamhub().run(["app", "create", "in-the-way"]).expect(6);
+    for word in ["directory", "app adopt"] {
+        assert!(refused.stderr().contains(word), "{word}: {}", refused.stderr());
+    }
+    assert!(server.stop().success());
 }
 
 /// What the server that runs says of itself.

@@ -7,7 +7,7 @@ use super::{Place, json_of, refused};
 #[test]
 fn a_node_from_its_making_to_its_end() {
     let place = Place::missing();
-    let create = ["node", "create", "edge-1", "--url", "https://edge-1.example.org", "--region", "eu"];
+    let create = ["node", "create", "edge-1", "--address", "https://edge-1.example.org", "--region", "eu"];
     let made = json_of(&place, &create);
     for (key, value) in [
         ("name", json!("edge-1")),

@@ -23,8 +23,8 @@ fn a_directory_of_ours() {
     assert!(found["version"].is_string());
     assert_eq!(found["dataDir"], place.dir.canonicalize().expect("it is there").to_str().expect("UTF-8"));
     assert_eq!(found["control"]["path"], "data/streamhub.db");
-    assert_eq!(found["control"]["schemaVersion"], 101);
-    assert_eq!(found["control"]["knownVersion"], 101);
+    assert_eq!(found["control"]["schemaVersion"], 102);
+    assert_eq!(found["control"]["knownVersion"], 102);
     assert_eq!(found["apps"], serde_json::json!({"total": 2, "byState": {"active": 2}}));
     for size in ["controlBytes", "appsBytes", "backupsBytes", "freeBytes"] {
         assert!(found["sizes"][size].as_u64().expect(size) > 0, "{size} of {found}");

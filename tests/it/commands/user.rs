@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
+use rusqlite::Connection;
 use streamhub_tests::legacy::Tree;
 use streamhub_tests::readonly;
 
@@ -55,6 +56,10 @@ fn from_stdin(place: &Place, verb: &str, input: &[u8]) -> Output {
 #[test]
 fn a_random_password_is_printed_once() {
     let place = Place::taken_over(&users());
+    // A take-over ends the sessions of before.
+    let control = Connection::open(place.path("data/streamhub.db")).expect("the database");
+    assert_eq!(control.execute("UPDATE sessions SET revoked_at = NULL", []).expect("sessions"), 2);
+    drop(control);
     let done = place.streamhub().run(["user", "reset-password", "anna@EXAMPLE.org"]).expect(0);
     let password = done.stdout().trim();
     assert_eq!((password.len(), done.stdout().lines().count()), (24, 1), "{}", done.stdout());

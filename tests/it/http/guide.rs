@@ -220,7 +220,10 @@ fn collect_codes(dir: &Path, codes: &mut BTreeSet<String>) {
         } else if path.file_name().is_some_and(|name| name != "tests.rs") {
             let text = fs::read_to_string(&path).expect("a source");
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
-            for marker in ["invalid(\"", "unavailable(\"", "code: \"", "StatusCode::"] {
+            let chosen = path.ends_with("error.rs").then_some("=> \"");
+            for marker in
+                ["invalid(\"", "unavailable(\"", "code: \"", "StatusCode::"].into_iter().chain(chosen)
+            {
                 for (at, _) in text.match_indices(marker) {
                     let mut rest = &text[at + marker.len()..];
                     if marker == "StatusCode::" {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{PASSWORD, Site, unique};
 
 /// The columns.
-const PRINCIPALS: [&str; 15] = [
+const PRINCIPALS: [&str; 16] = [
     "anonymous",
     "garbage",
     "revoked",
@@ -28,27 +28,28 @@ const PRINCIPALS: [&str; 15] = [
     "app",
     "other-app",
     "node",
+    "local",
 ];
 
 /// What each principal gets of a kind of route: `+` what it asked for, and else the status without its first `40`.
 const RULES: &[(&str, &str)] = &[
     //                 no, garbage, revoked, elsewhere | superadmin, platform | owner, editor, viewer |
-    //                 stranger, nobody | tenant, app, other-app, node
-    ("public", "++++ ++ +++ ++ ++++"),
-    ("authenticated", "1111 ++ +++ ++ ++++"),
-    ("session", "1111 +3 +++ ++ 3333"),
-    ("platform", "1111 ++ 333 33 3333"),
-    ("owner somewhere", "1111 ++ +33 +3 3333"),
-    ("tenant: any role", "1111 ++ +++ 44 +444"),
-    ("tenant: owner", "1111 ++ +33 44 3444"),
-    ("app: read", "1111 ++ +++ 44 ++44"),
-    ("app: write", "1111 ++ ++3 44 ++44"),
-    ("app: owner", "1111 ++ +33 44 3344"),
+    //                 stranger, nobody | tenant, app, other-app, node | a command on this machine
+    ("public", "++++ ++ +++ ++ ++++ +"),
+    ("authenticated", "1111 ++ +++ ++ ++++ +"),
+    ("session", "1111 +3 +++ ++ 3333 3"),
+    ("platform", "1111 ++ 333 33 3333 +"),
+    ("owner somewhere", "1111 ++ +33 +3 3333 +"),
+    ("tenant: any role", "1111 ++ +++ 44 +444 +"),
+    ("tenant: owner", "1111 ++ +33 44 3444 +"),
+    ("app: read", "1111 ++ +++ 44 ++44 +"),
+    ("app: write", "1111 ++ ++3 44 ++44 +"),
+    ("app: owner", "1111 ++ +33 44 3344 +"),
     // Of a job of the app: what is there is seen by those who see the app.
-    ("job: read", "1111 ++ +++ 44 ++44"),
-    ("job: write", "1111 ++ ++3 44 ++44"),
-    ("node", "1111 11 111 11 111+"),
-    ("never", "1111 11 111 11 1111"),
+    ("job: read", "1111 ++ +++ 44 ++44 +"),
+    ("job: write", "1111 ++ ++3 44 ++44 +"),
+    ("node", "1111 11 111 11 111+ 1"),
+    ("never", "1111 11 111 11 1111 1"),
 ];
 
 /// What the rule of each route is.
@@ -201,6 +202,11 @@ impl Everybody {
             "app" => token(json!({ "name": "t", "scope": "app", "app": app })),
             "other-app" => token(json!({ "name": "t", "scope": "app", "app": "radio-1" })),
             "node" => self.node.clone(),
+            "local" => {
+                let said = std::fs::read(site.data_dir().join("streamhub.server.json")).expect("a file");
+                let said: Value = serde_json::from_slice(&said).expect("JSON");
+                said["token"].as_str().expect("a token").to_owned()
+            }
             other => panic!("{other} is no principal"),
         }
     }

@@ -1,11 +1,18 @@
 //! The HTTP API, asked through a real socket of a real server process.
 
+mod bad_input;
 mod guide;
 mod idempotency;
 mod identity;
+mod jobs;
+mod kill;
+mod logs;
 mod matrix;
+mod metrics;
 mod older;
 mod quotas;
+mod schemathesis;
+mod stopping;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use streamhub_tests::command::{Response, Server, Streamhub};
+use streamhub_tests::process::Ended;
 use tempfile::TempDir;
 
 /// The password of everybody who has one here.
@@ -24,6 +32,14 @@ pub(crate) struct Site {
     pub(crate) server: Server,
     /// The superadmin's session.
     pub(crate) root: String,
+    streamhub: Streamhub,
+    dir: TempDir,
+}
+
+/// What is left of a server that ended.
+pub(crate) struct Left {
+    root: String,
+    streamhub: Streamhub,
     dir: TempDir,
 }
 
@@ -35,20 +51,25 @@ impl Site {
     /// A server with settings.
     pub(crate) fn served(settings: impl FnOnce(Streamhub) -> Streamhub) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let server = settings(Streamhub::new(dir.path().join("data"))).serve();
+        let streamhub = settings(Streamhub::new(dir.path().join("data")));
+        let server = streamhub.serve();
         server.wait_until_ready();
         let printed = server.stderr();
         let token = printed.lines().find_map(|line| line.split_once("set-up token: ")).expect("a token").1;
         let first = json!({ "token": token.trim(), "email": "root@example.org", "password": PASSWORD });
-        let site = Self { server, root: String::new(), dir };
+        let site = Self { server, root: String::new(), streamhub, dir };
         assert_eq!(site.post("", "/setup", &first).status, 201);
         let root = site.log_in("root@example.org");
         Self { root, ..site }
     }
 
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// The control database.
     fn control(&self) -> PathBuf {
-        self.dir.path().join("data/streamhub.db")
+        self.data_dir().join("streamhub.db")
     }
 
     /// Bytes of what is not yet copied into the control database.
@@ -58,25 +79,32 @@ impl Site {
 
     /// Kills the server, does something to its control database, and starts another.
     pub(crate) fn killed_and_started(self, meanwhile: impl FnOnce(&Connection)) -> Self {
-        let Self { server, root, dir } = self;
-        server.kill();
-        let control = Connection::open(dir.path().join("data/streamhub.db")).expect("a database");
+        let path = self.control();
+        let killed = self.killed();
+        let control = Connection::open(path).expect("a database");
         meanwhile(&control);
         drop(control);
-        Self::started(root, dir)
+        killed.started()
+    }
+
+    /// Kills the server.
+    pub(crate) fn killed(self) -> Left {
+        let Self { server, root, streamhub, dir } = self;
+        server.kill();
+        Left { root, streamhub, dir }
+    }
+
+    /// Has the server stop in good order.
+    pub(crate) fn stopped(self) -> (Ended, Left) {
+        let Self { server, root, streamhub, dir } = self;
+        let ended = server.stop();
+        assert!(ended.success(), "{}", ended.describe());
+        (ended, Left { root, streamhub, dir })
     }
 
     /// Has the server stop in good order, and starts another.
     pub(crate) fn stopped_and_started(self) -> Self {
-        let Self { server, root, dir } = self;
-        assert!(server.stop().success());
-        Self::started(root, dir)
-    }
-
-    fn started(root: String, dir: TempDir) -> Self {
-        let server = Streamhub::new(dir.path().join("data")).serve();
-        server.wait_until_ready();
-        Self { server, root, dir }
+        self.stopped().1.started()
     }
 
     /// Asks below `/api/v1`, with a credential where it is not empty.
@@ -138,6 +166,20 @@ impl Site {
 
     pub(crate) fn app(&self, tenant: &str, name: &str) {
         self.made("/apps", &json!({ "name": name, "tenantId": tenant }));
+    }
+}
+
+impl Left {
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts another server in its place.
+    pub(crate) fn started(self) -> Site {
+        let Self { root, streamhub, dir } = self;
+        let server = streamhub.serve();
+        server.wait_until_ready();
+        Site { server, root, streamhub, dir }
     }
 }
 

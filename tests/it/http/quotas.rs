@@ -48,13 +48,13 @@ fn two_that_race_for_the_last_place_are_one_that_gets_it_and_one_that_does_not()
         }
         // Apps are made and deleted by several steps, so fewer of them.
         if round % 6 == 0 {
-            let make = |name: &str| {
+            let create = |name: &str| {
                 let name = format!("{name}-{round}");
                 (site.post(&site.root, "/apps", &json!({ "name": name, "tenantId": "acme" })).status, name)
             };
             let made = thread::scope(|scope| {
-                let other = scope.spawn(|| make("app-b"));
-                [make("app-a"), other.join().expect("no panic")]
+                let other = scope.spawn(|| create("app-b"));
+                [create("app-a"), other.join().expect("no panic")]
             });
             let mut statuses = made.each_ref().map(|(status, _)| *status);
             statuses.sort_unstable();

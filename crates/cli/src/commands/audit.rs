@@ -43,7 +43,7 @@ pub(crate) enum Command {
 /// As the HTTP API answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entries<'a> {
+struct Answer<'a> {
     entries: &'a [Recorded],
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             })?;
             let entries = &listed.entries;
             let next_cursor = listed.next.as_ref().map(ToString::to_string);
-            let machine = Entries { entries, next_cursor, count: entries.len() };
+            let machine = Answer { entries, next_cursor, count: entries.len() };
             output::result(context.json, &machine, &Shown(&listed))?;
             Ok(Code::Done)
         }

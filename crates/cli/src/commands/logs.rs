@@ -59,7 +59,7 @@ pub(crate) struct ListArgs {
 /// As the HTTP API answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
+struct Answer<'a> {
     data: &'a [Entry],
     limit: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ fn list(context: &Context, args: ListArgs) -> anyhow::Result<Code> {
         limit: part.limit,
     })?;
     let next_cursor = listed.next.as_ref().map(ToString::to_string);
-    let machine = Data { data: &listed.entries, limit: part.limit, next_cursor, error: () };
+    let machine = Answer { data: &listed.entries, limit: part.limit, next_cursor, error: () };
     output::result(context.json, &machine, &Shown(&listed))?;
     Ok(Code::Done)
 }

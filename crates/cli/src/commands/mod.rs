@@ -22,7 +22,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
     let global = &cli.global;
     let is_named = global.url.is_some() || global.token_file.is_some();
     if is_named && !cli.command.changes_what_is_served() {
-        return Err(Refusal::new(
+        return Err(Refusal::with(
             Code::Usage,
             "a server is named, and this command works on the data directory itself",
             "leave --url and --token-file out",

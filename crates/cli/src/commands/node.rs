@@ -15,7 +15,7 @@ use crate::table::{List, Row, Sheet, or_dash};
 /// Manage the nodes of a cluster.
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  streamhub node create edge-1 --url https://edge-1.example.org --region eu\n  streamhub node status edge-1 draining"
+    after_help = "Examples:\n  streamhub node create edge-1 --address https://edge-1.example.org --region eu\n  streamhub node status edge-1 draining"
 )]
 pub(crate) enum Command {
     /// List all nodes, by name
@@ -29,14 +29,14 @@ pub(crate) enum Command {
     ///
     /// A data directory that is not there is made.
     #[command(
-        after_help = "Example:\n  streamhub node create edge-1 --url https://edge-1.example.org --region eu --data-dir /srv/media"
+        after_help = "Example:\n  streamhub node create edge-1 --address https://edge-1.example.org --region eu --data-dir /srv/media"
     )]
     Create {
         /// Its name, by which it is known when it joins
         name: String,
         /// Where it is reached
         #[arg(long, value_name = "URL")]
-        url: Option<String>,
+        address: Option<String>,
         /// Where it stands
         #[arg(long, value_name = "TEXT")]
         region: Option<String>,
@@ -88,8 +88,8 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
             output::result(context.json, &list, &list)?;
             Ok(Code::Done)
         }
-        Command::Create { name, url, region } => context.administrate(Missing::Created, |admin| {
-            let node = admin.create_node(&NewNode { name, url, region })?;
+        Command::Create { name, address, region } => context.administrate(Missing::Created, |admin| {
+            let node = admin.create_node(&NewNode { name, url: address, region })?;
             output::result(context.json, &node, &sheet(&node))
         }),
         Command::Status { node, status } => context.administrate(Missing::Refused, |admin| {

@@ -94,8 +94,8 @@ async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
     };
     let serving = tokio::spawn(streamhub_server::serve(listener, service.clone(), asked_to_stop, grace));
     let json = context.json;
-    let observer = service.observer();
-    let mut opening = task::spawn_blocking(move || open(&context, bound, logs, observer));
+    let observers = [service.observer(), service.control_observer()];
+    let mut opening = task::spawn_blocking(move || open(&context, bound, logs, observers));
     let opened = tokio::select! {
         opened = &mut opening => opened??,
         _ = stopped.wait_for(|stopped| *stopped) => {
@@ -136,13 +136,14 @@ fn open(
     context: &Context,
     bound: SocketAddr,
     logs: LogSink,
-    observer: Arc<dyn Observer>,
+    [observer, control_observer]: [Arc<dyn Observer>; 2],
 ) -> Result<Opened, HubError> {
     let config = HubConfig {
         upkeep: true,
         logs: Some(logs),
         live_streams: context.settings.live_streams.value,
         observer,
+        control_observer,
         ..context.boot_config(Arc::new(Older::default()))
     };
     let hub = Hub::open(&config, &context.progress())?;

@@ -117,7 +117,7 @@ struct Reset {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Factor {
+struct Eased {
     second_factor: bool,
     id: String,
     email: Option<String>,
@@ -190,7 +190,7 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
         Command::RemoveSecondFactor { user } => context.administrate(Missing::Refused, |admin| {
             let User { id, email, .. } = admin.remove_second_factor(&user)?;
             let people = format!("{user} logs in by password alone");
-            output::result(context.json, &Factor { second_factor: false, id, email }, &people)
+            output::result(context.json, &Eased { second_factor: false, id, email }, &people)
         }),
     }
 }

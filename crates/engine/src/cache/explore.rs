@@ -133,6 +133,10 @@ impl Handle for FakeHandle {
         false
     }
 
+    fn queued(&self) -> usize {
+        0
+    }
+
     fn is_condemned(&self) -> bool {
         lock(&self.state).is_condemned
     }

@@ -66,6 +66,8 @@ pub trait Handle: Send + Sync + 'static {
     fn is_at_work(&self) -> bool;
     /// Whether an operation on it does not come back.
     fn is_stuck(&self) -> bool;
+    /// How many writes wait for it.
+    fn queued(&self) -> usize;
     /// Whether it has to go, because what it stands for is damaged or it was to be closed.
     fn is_condemned(&self) -> bool;
     /// What was found, where it is out of service for that; also after it was closed.
@@ -87,6 +89,10 @@ impl Handle for Live {
 
     fn is_stuck(&self) -> bool {
         Self::is_stuck(self)
+    }
+
+    fn queued(&self) -> usize {
+        Self::queued(self)
     }
 
     fn is_condemned(&self) -> bool {

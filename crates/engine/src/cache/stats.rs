@@ -19,6 +19,8 @@ pub struct Stats {
     pub leased: usize,
     /// Apps that are set aside.
     pub quarantined: usize,
+    /// Writes that wait for a transaction of their app.
+    pub queued: usize,
     /// What is open.
     pub used: Cost,
     /// What may be open.
@@ -101,6 +103,7 @@ impl<O: Opener> Cache<O> {
                     stats.open += 1;
                     stats.leased += usize::from(usage.pins > 0);
                     stats.hits += usage.hits;
+                    stats.queued += slot.open().queued();
                     stats.quarantined += usize::from(slot.open().why_out_of_service().is_some());
                 }
                 State::Quarantined(_) => stats.quarantined += 1,

@@ -89,6 +89,10 @@ impl Handle for FakeHandle {
         false
     }
 
+    fn queued(&self) -> usize {
+        usize::from(self.is_at_work())
+    }
+
     fn is_condemned(&self) -> bool {
         self.condemned.load(Ordering::SeqCst)
     }
@@ -356,6 +360,7 @@ fn what_is_at_work_without_a_lease_is_closed_when_that_ends() {
     let working = cache.lease(&id(1)).unwrap();
     let slot = Arc::clone(&working.slot);
     slot.open().at_work.store(true, Ordering::SeqCst);
+    assert_eq!(cache.stats().queued, 1);
     drop(working);
     let other = cache.lease(&id(2)).unwrap();
     assert_eq!(busy(cache.lease(&id(3))), Busy::Budget);
@@ -369,6 +374,7 @@ fn what_is_at_work_without_a_lease_is_closed_when_that_ends() {
         yield_now();
     }
     slot.open().at_work.store(false, Ordering::SeqCst);
+    assert_eq!(cache.stats().queued, 0);
     cache.shared.meter.budget.poke();
     waiting.join().unwrap().unwrap();
     drop(other);

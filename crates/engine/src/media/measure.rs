@@ -101,7 +101,7 @@ mod tests {
         ] {
             fs::write(dir.join(path), vec![0; bytes]).unwrap();
         }
-        fs::write(data.path().join("other"), [0; 600_000]).unwrap();
+        fs::write(data.path().join("other"), vec![0; 600_000]).unwrap();
         symlink("../../other", dir.join("recordings/link")).unwrap();
         symlink("..", dir.join("recordings/loop")).unwrap();
         symlink("plugins", dir.join("samples")).unwrap();

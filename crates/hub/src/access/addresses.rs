@@ -51,8 +51,13 @@ impl Hub {
         // Before the read, so that what is changed meanwhile is read again.
         let (rights, read_at) = (self.shared.rights.load(Ordering::Acquire), Instant::now());
         let policy = Arc::new(self.read(IpPolicy::read)?);
-        let known = Known { policy: Arc::clone(&policy), rights, read_at };
-        *self.shared.addresses.0.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let mut known = self.shared.addresses.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            for unreadable in policy.unreadable() {
+                tracing::warn!(%unreadable, "a rule for addresses is not in force");
+            }
+        }
+        *known = Some(Known { policy: Arc::clone(&policy), rights, read_at });
         Ok(policy)
     }
 }

@@ -172,7 +172,7 @@ fn nothing_goes_for_its_age_while_the_clock_is_far_ahead_and_too_much_goes_all_t
     let place = Place::new();
     let hub = place.hub();
     assert_eq!(hub.retain_at(&moment(NOW), Duration::ZERO).unwrap(), None);
-    log(&hub, &vec![DAY; 10]);
+    log(&hub, &[DAY; 10]);
     note(&hub, &[DAY]);
     hub.close().unwrap();
 

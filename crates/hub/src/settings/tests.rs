@@ -35,6 +35,7 @@ fn defaults() {
     assert_eq!(settings.log_format.value, LogFormat::Text);
     assert_eq!(settings.shutdown_grace_seconds.value, 10);
     assert_eq!(settings.live_streams.value, LiveStreams::End);
+    assert_eq!(settings.quotas.value, Enforcement::On);
     assert_eq!(settings.database_url.value, ControlDatabase::InDataDir);
     let entries = settings.entries();
     assert!(entries.iter().all(|entry| entry.source == Source::Default));
@@ -70,6 +71,16 @@ fn flag_then_environment_then_file_then_default() {
     assert_eq!(settings.live_streams.value, LiveStreams::Keep);
     assert_eq!(settings.allow_volatile.source, Source::Default, "a key without a value sets nothing");
     assert_eq!(settings.database_url.source, Source::Default);
+}
+
+#[test]
+fn quotas_are_off_logged_or_on() {
+    for (text, quotas) in [("off", Enforcement::Off), ("log", Enforcement::Log), ("on", Enforcement::On)] {
+        assert_eq!(in_env("STREAMHUB_QUOTAS", text).unwrap().quotas.value, quotas);
+        assert_eq!(in_file(&format!("quotas: {text}\n")).unwrap().quotas.value, quotas);
+    }
+    let refused = in_file("quotas: maybe\n").unwrap_err().to_string();
+    assert!(refused.contains("expected off, log or on"), "{refused}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
+use crate::allow_list::AllowList;
+use crate::tokens::{NewToken, Reach};
 
 /// More than there are threads for.
 const CALLERS: usize = 100;
@@ -145,11 +147,11 @@ fn what_goes_on_for_a_caller_that_gave_up_counts_until_it_ends() {
 fn so_many_that_no_thread_is_left_and_who_asks_is_found_out_all_the_same() {
     let site = Site::new();
     let hub = site.hub("a");
-    let new = crate::tokens::NewToken {
+    let new = NewToken {
         name: "dashboard".to_owned(),
-        reach: crate::tokens::Reach::Global,
+        reach: Reach::Global,
         tenant: TenantId::platform(),
-        allowed_ips: crate::allow_list::AllowList::EVERYBODY,
+        allowed_ips: AllowList::EVERYBODY,
     };
     let (_, token) = hub.create_token(&new).unwrap();
     let runtime = runtime();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use streamhub::access::Permission;
 use streamhub::jobs::{Job, JobState, NewJob, Work};
 use streamhub::purge::Scope;
-use streamhub::{AppBackup, Health, Purged};
+use streamhub::{AppBackup, Health, Purged, Uuid};
 
 use crate::answer::{Accepted, Answer, Data, List};
 use crate::api::Paging;
@@ -18,7 +18,7 @@ use crate::api::jobs::Started;
 use crate::ask::{Ask, Json, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::OnApp;
-use crate::route::{Route, route};
+use crate::route::{Route, repeatable, route};
 
 /// How long a purge is waited for. Most take far less.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,15 +28,17 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, "/apps/{app}/db/health", "db.health", Permission::UsageRead, health)
             .about("Look at an app's database; reads each of its pages once"),
-        route(Method::POST, "/apps/{app}/db/optimize", "db.optimize", write, optimize)
-            .about("Make an app's database small and fast again, as a job; waits for live streams unless forced"),
-        route(Method::POST, "/apps/{app}/db/check", "db.check", write, check)
-            .about("Look through an app's database for damage, as a job; waits for live streams unless forced"),
-        route(Method::POST, "/apps/{app}/db/checkpoint", "db.checkpoint", write, checkpoint)
+        repeatable(Method::POST, "/apps/{app}/db/optimize", "db.optimize", write, optimize, started).about(
+            "Make an app's database small and fast again, as a job; waits for live streams unless forced",
+        ),
+        repeatable(Method::POST, "/apps/{app}/db/check", "db.check", write, check, started).about(
+            "Look through an app's database for damage, as a job; waits for live streams unless forced",
+        ),
+        repeatable(Method::POST, "/apps/{app}/db/checkpoint", "db.checkpoint", write, checkpoint, started)
             .about("Copy what an app's -wal holds into its database, as a job"),
-        route(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge)
-            .about("Remove what an app has gathered; the app and its configuration stay. 202 where it takes long")
-            .may(&[StatusCode::ACCEPTED]),
+        route(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge).about(
+            "Remove what an app has gathered; the app and its configuration stay. 202 where it takes long",
+        ),
         route(Method::GET, "/apps/{app}/db/backups", "db.backups", Permission::AppRead, backups)
             .about("List the copies of an app's database, the newest first"),
     ]
@@ -70,6 +72,10 @@ enum Purging {
 impl Answer for Purging {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Data::<Purged>::schema(generator)
+    }
+
+    fn or_else(generator: &mut SchemaGenerator) -> Option<(StatusCode, Schema)> {
+        Accepted::<Started>::schema(generator).map(|schema| (StatusCode::ACCEPTED, schema))
     }
 }
 
@@ -111,6 +117,12 @@ async fn start(on: &OnApp, work: Work, body: Optional<Start>) -> Result<Accepted
     let force = body.0.unwrap_or_default().force;
     let job = on.hub.start_job_async(&NewJob { force, ..NewJob::new(work, on.id.clone()) }).await?;
     Ok(Accepted(job.into()))
+}
+
+/// The job that was started, where the answer that said so was lost.
+async fn started(on: OnApp, id: String) -> Result<Accepted<Started>, ApiError> {
+    let id: Uuid = id.parse().map_err(|_| ApiError::AnswerLost)?;
+    Ok(Accepted(on.hub.job_async(&id).await?.into()))
 }
 
 async fn purge(on: OnApp, ask: Ask<Nothing, Nothing, Json<Purge>>) -> Result<Purging, ApiError> {

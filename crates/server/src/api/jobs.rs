@@ -83,10 +83,19 @@ impl From<Job> for Started {
 }
 
 impl Answer for Events {
-    const MEDIA: Option<&'static str> = Some("text/event-stream");
+    const MEDIA: &'static [&'static str] = &["text/event-stream"];
 
-    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
-        Some(schemars::json_schema!({ "type": "string" }))
+    /// Of each event.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        let job = generator.subschema_for::<Job>();
+        Some(schemars::json_schema!({
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "event": { "const": "job" },
+                "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": job },
+            },
+        }))
     }
 }
 

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use streamhub::{Adoption, AppSize, Health, Hub, Proof, TenantId};
 
-use crate::answer::{Created, Data, Figures, List};
+use crate::answer::{Created, Data, List};
 use crate::api::Paging;
 use crate::api::apps::View;
 use crate::ask::{Ask, Json, Nothing};
 use crate::error::ApiError;
-use crate::metrics;
+use crate::metrics::{self, Exposition};
 use crate::policy::{OnMetrics, Platform};
 use crate::route::{Route, route};
 
@@ -43,7 +43,8 @@ pub(crate) fn metrics_routes() -> Vec<Route> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Adopt {
-    /// Where it lies on the server's machine.
+    /// Where it lies on the server's machine, from the root.
+    #[schemars(regex(pattern = "^/"))]
     dir: String,
     /// Whose the app is to be; the tenant that it says itself where nothing is said.
     #[serde(default)]
@@ -89,6 +90,9 @@ async fn adopt(
     ask: Ask<Nothing, Nothing, Json<Adopt>>,
 ) -> Result<Created<Adopted>, ApiError> {
     let Json(Adopt { dir, tenant_id, unsealed }) = ask.body;
+    if !Path::new(&dir).is_absolute() {
+        return Err(ApiError::invalid("invalid_body", "dir: a path from the root"));
+    }
     let proof = if unsealed { Proof::Word } else { Proof::Seal };
     let adoption = Adoption { tenant: tenant_id, proof };
     let streamhub::Adopted { app, tenant_created, sealed } =
@@ -106,6 +110,6 @@ async fn settings(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<
     Ok(List::slice(shown, limit, offset))
 }
 
-async fn figures(on: OnMetrics, _: Ask) -> Result<Figures, ApiError> {
-    Ok(Figures(metrics::render(&on.service).await))
+async fn figures(on: OnMetrics, _: Ask) -> Result<Exposition, ApiError> {
+    Ok(metrics::render(&on.service, on.format).await)
 }

@@ -53,7 +53,7 @@ impl Server {
     }
 
     async fn metric(&self, name: &str) -> u64 {
-        let text = crate::metrics::render(&self.service).await;
+        let text = crate::metrics::tests::figures(&self.service).await;
         let line =
             text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
         line.trim().parse().unwrap()

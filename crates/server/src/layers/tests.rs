@@ -201,7 +201,7 @@ async fn what_is_too_much_at_once_is_refused_and_a_supervisor_is_not() {
     go_on.notify_one();
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(get_it(&routes, "/long").await.status, StatusCode::OK);
-    assert!(crate::metrics::render(&service).await.contains("streamhub_http_requests_shed_total 2"));
+    assert!(crate::metrics::tests::figures(&service).await.contains("streamhub_http_requests_shed_total 2"));
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_caller_that_gave_up_leaves_its_place() {
     drop(listening);
     assert!(given_up.is_err());
     assert_eq!(get_it(&routes, "/long").await.status, StatusCode::OK);
-    let figures = crate::metrics::render(&service).await;
+    let figures = crate::metrics::tests::figures(&service).await;
     assert!(figures.contains("streamhub_http_requests_under_way 0"));
     assert!(figures.contains("_count{method=\"GET\",route=\"/never\",status=\"none\"} 1"), "{figures}");
     let lines = heard.0.lock().unwrap();

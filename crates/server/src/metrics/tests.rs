@@ -6,7 +6,7 @@ use axum::routing::get;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use streamhub::progress::Silent;
-use streamhub::{HubConfig, HubError, NewApp, TenantId, Volatile};
+use streamhub::{Hub, HubConfig, HubError, NewApp, TenantId, Volatile};
 
 use super::*;
 use crate::layers::layers;
@@ -15,6 +15,11 @@ use crate::layers::layers;
 fn value(text: &str, series: &str) -> Option<f64> {
     let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
     lines.find(|(name, _)| *name == series).map(|(_, value)| value.parse().unwrap())
+}
+
+/// All figures as `OpenMetrics`.
+pub(crate) async fn figures(service: &Service) -> String {
+    render(service, Format::OpenMetrics).await.text
 }
 
 #[tokio::test]
@@ -33,7 +38,7 @@ async fn requests_are_counted_by_method_pattern_and_class() {
         let request = axum::http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let _ = routes.call(request).await;
     }
-    let text = render(&service).await;
+    let text = figures(&service).await;
     let count = |method, route, status| {
         let name = "streamhub_http_request_duration_seconds_count";
         value(&text, &format!("{name}{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}"))
@@ -52,19 +57,20 @@ async fn requests_are_counted_by_method_pattern_and_class() {
 async fn a_hub_is_seen_at_work() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::booting();
-    let text = render(&service).await;
+    let text = figures(&service).await;
     assert_eq!(value(&text, "streamhub_ready"), Some(0.0));
     assert_eq!(value(&text, "streamhub_apps"), None);
 
     let mut config = HubConfig::new(dir.path().join("data"));
     config.volatile = Volatile::Permit;
     config.observer = service.observer();
+    config.control_observer = service.control_observer();
     let hub = Hub::open(&config, &Silent).unwrap();
     service.ready(hub.clone());
     hub.create(&NewApp::new("news-24".parse().unwrap(), TenantId::platform())).unwrap();
     let app = hub.app(&"news-24".parse().unwrap()).unwrap();
     app.write(|_| Ok::<_, HubError>(())).unwrap();
-    let text = render(&service).await;
+    let text = figures(&service).await;
     for (series, expected) in [
         ("streamhub_ready", 1.0),
         ("streamhub_apps", 1.0),
@@ -79,10 +85,18 @@ async fn a_hub_is_seen_at_work() {
         ("streamhub_commit_writes_sum", 1.0),
         ("streamhub_commit_seconds_count", 1.0),
         ("streamhub_commits_failed_total", 0.0),
+        ("streamhub_control_commits_failed_total", 0.0),
+        ("streamhub_writes_queued", 0.0),
+        ("streamhub_control_writes_queued", 0.0),
+        ("streamhub_password_hashes_total", 0.0),
+        ("streamhub_tenants_above_quota{metric=\"apps\"}", 0.0),
     ] {
         assert_eq!(value(&text, series), Some(expected), "{series} in {text}");
     }
     for series in [
+        "streamhub_apps_database_bytes",
+        "streamhub_app_database_bytes{app=\"news-24\"}",
+        "streamhub_control_commit_writes_count",
         "streamhub_control_database_bytes",
         "streamhub_cache_budget_descriptors",
         "streamhub_process_resident_memory_bytes",
@@ -90,7 +104,6 @@ async fn a_hub_is_seen_at_work() {
     ] {
         assert!(value(&text, series).is_some_and(|value| value > 0.0), "{series} in {text}");
     }
-    assert!(!text.contains("news-24"), "no series per app");
     drop(app);
     hub.close().unwrap();
 }
@@ -98,7 +111,7 @@ async fn a_hub_is_seen_at_work() {
 /// What the format asks for: a type before each family's samples, no family twice, and an end.
 #[tokio::test]
 async fn the_text_is_well_formed() {
-    let text = render(&Service::booting()).await;
+    let text = figures(&Service::booting()).await;
     assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
     let mut families = Vec::new();
     for line in text.lines().filter(|line| *line != "# EOF") {
@@ -129,7 +142,7 @@ fn what_a_core_says_is_counted() {
     observer.commit_failed();
     observer.quarantined();
     let mut text = String::new();
-    encode(&mut text, &metrics.registry).unwrap();
+    encode_registry(&mut text, &metrics.registry).unwrap();
     for (series, expected) in [
         ("streamhub_app_wait_seconds_count", 2.0),
         ("streamhub_app_wait_seconds_sum", 5.003),
@@ -139,4 +152,37 @@ fn what_a_core_says_is_counted() {
     ] {
         assert_eq!(value(&text, series), Some(expected), "{series}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_apps_have_figures_of_their_own_which_are_taken_once_a_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::booting();
+    let mut config = HubConfig::new(dir.path().join("data"));
+    config.volatile = Volatile::Permit;
+    let hub = Hub::open(&config, &Silent).unwrap();
+    service.ready(hub.clone());
+    let make = |name: String| hub.create(&NewApp::new(name.parse().unwrap(), TenantId::platform())).unwrap();
+    let quotas = streamhub::quotas::QuotaChange {
+        max_apps: Some(30_i64.try_into().unwrap()),
+        ..streamhub::quotas::QuotaChange::default()
+    };
+    hub.set_quotas(&TenantId::platform(), &quotas).unwrap();
+    for number in 0..25 {
+        make(format!("app-{number}"));
+    }
+    let each = "streamhub_app_database_bytes{";
+    let text = figures(&service).await;
+    let bytes: Vec<f64> = text
+        .lines()
+        .filter(|line| line.starts_with(each))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(bytes.len(), 20, "{text}");
+    assert_eq!(value(&text, "streamhub_apps_database_bytes"), Some(bytes[0] * 25.0));
+    make("one-more".to_owned());
+    let again = figures(&service).await;
+    assert_eq!(value(&again, "streamhub_apps"), Some(26.0));
+    assert_eq!(value(&again, "streamhub_apps_database_bytes"), Some(bytes[0] * 25.0));
+    hub.close().unwrap();
 }
