@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-benches=(lease reads open writes create idle split many)
+benches=(lease reads open writes create idle split many http)
 docs=docs
 if (($#)); then
     benches=("$@")

@@ -16,8 +16,8 @@ use streamhub_engine::{Uuid, words};
 
 pub use life::{
     ADOPT, CREATE, DELETE, Deleted, Details, NewApp, RENAME, Refused, Trashed, UNDELETE, abort_creating,
-    activate, begin_undelete, deleted, finish_undelete, forget, give_back, insert_creating, mark_deleted,
-    mark_deleting, rename, set_aside, set_generation, trashed, update,
+    activate, begin_undelete, deleted, finish_undelete, forget, give_back, insert_creating, last_deleted,
+    mark_deleted, mark_deleting, rename, set_aside, set_generation, trashed, update,
 };
 pub use trash_name::TrashName;
 

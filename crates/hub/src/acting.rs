@@ -13,6 +13,7 @@ use streamhub_control::audit::{self, Entry};
 use streamhub_control::deeds::{self, Outcome};
 use streamhub_control::idempotency::Asked;
 use streamhub_control::{Connection, SqlResult, TenantId};
+use streamhub_engine::AppId;
 use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Result};
@@ -44,6 +45,15 @@ pub struct Actor {
     pub request: Option<String>,
     /// Where the request may be sent twice, what tells it from others.
     pub repeatable: Option<Repeatable>,
+}
+
+/// Whom and what a request concerns.
+#[derive(Clone, Debug, Default)]
+pub struct Concerned {
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The app.
+    pub app: Option<AppId>,
 }
 
 /// What somebody does.
@@ -123,7 +133,7 @@ impl Hub {
     /// The same hub, acting for somebody.
     #[must_use]
     pub fn acting(&self, actor: Actor) -> Self {
-        Self { shared: Arc::clone(&self.shared), actor: Some(Arc::new(actor)) }
+        Self { actor: Some(Arc::new(actor)), ..self.clone() }
     }
 
     /// Changes the control database, and says so in the audit, in one transaction. What is refused has changed
@@ -180,12 +190,15 @@ impl Hub {
         &self,
         action: &str,
         target: Option<String>,
+        concerned: &Concerned,
         outcome: Outcome,
         code: &str,
     ) -> Result<()> {
         let Some(actor) = &self.actor else { return Ok(()) };
         let mut entry = Deed::default().detail(serde_json::json!({ "code": code })).entry(actor, outcome);
         (entry.action, entry.target) = (action.to_owned(), target);
+        entry.tenant_id = concerned.tenant.as_ref().map(TenantId::to_string);
+        entry.app = concerned.app.as_ref().map(AppId::to_string);
         self.note_down(move |db| audit::append(db, &entry).map(drop))
     }
 }

@@ -84,7 +84,7 @@ impl Hub {
     /// lies among the apps already, under its app's name, is registered where it lies and becomes the app's.
     pub fn adopt(&self, dir: &Path, adoption: &Adoption) -> Result<Adopted> {
         refuse_no_directory(dir)?;
-        let dir = durable::canonical(dir)?;
+        let dir = durable::canonical(dir).map_err(HubError::Source)?;
         match self.named_by_place(&dir) {
             Some(id) => self.adopt_in_place(&id, adoption, UnknownTenant::Make),
             None => self.adopt_copy(&dir, adoption),
@@ -382,7 +382,8 @@ fn refuse_no_directory(dir: &Path) -> Result<()> {
         )));
     }
     let source = dir.join("app.db");
-    if durable::exists(&source)? { Ok(()) } else { Err(HubError::NoSource { path: source }) }
+    let is_there = durable::exists(&source).map_err(HubError::Source)?;
+    if is_there { Ok(()) } else { Err(HubError::NoSource { path: source }) }
 }
 
 fn is_deleted(app: &App) -> bool {

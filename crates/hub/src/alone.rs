@@ -13,7 +13,11 @@ use crate::opener::AppOpener;
 impl Hub {
     /// Nobody else uses the app, and its database is closed.
     pub(crate) fn alone(&self, id: &AppId) -> Result<Exclusive<AppOpener>> {
-        Ok(self.shared.cache.exclusive(id)?)
+        let alone = self.shared.cache.exclusive(id)?;
+        if self.meant(id.as_str()).is_some() {
+            self.registered(id.as_str())?;
+        }
+        Ok(alone)
     }
 
     /// Two apps, in one order for everybody, so that no two callers wait for each other.

@@ -40,9 +40,10 @@ impl Hub {
         {
             return Err(HubError::Invalid("settingsJson is no JSON text".to_owned()));
         }
-        let (name, change) = (id.clone(), change.clone());
+        let (name, change, meant) = (id.clone(), change.clone(), self.meant(id.as_str()));
         self.change(Deed::of("app.update").app(id).target(id), move |db, deed| {
-            let Some(app) = apps::by_name(db, name.as_str())? else {
+            let found = apps::by_name(db, name.as_str())?;
+            let Some(app) = found.filter(|app| meant.is_none_or(|meant| meant == app.id)) else {
                 return Ok(Err(Refused::Unknown { app: name.to_string() }));
             };
             deed.concern(&TenantId::from_registry(app.tenant_id));

@@ -13,6 +13,7 @@ use streamhub_engine::live::{Busy, LiveError};
 use streamhub_engine::{AppId, Error, Fault, Unfit, filesystem};
 
 use crate::app_config::AppConfigError;
+use crate::hub::Hub;
 use crate::report::counted;
 use crate::secrets::SecretsError;
 
@@ -307,6 +308,24 @@ fn holder(pid: Option<i32>) -> String {
         || "another process whose pid is not visible from here".to_owned(),
         |pid| format!("pid {pid}"),
     )
+}
+
+impl Hub {
+    /// A text in which no place of the server is named: for those who need not know where it keeps what.
+    pub fn without_places(&self, mut text: String) -> String {
+        let temporary = filesystem::temporary_dir();
+        let plane = self.shared.services.plane.path();
+        // What lies within another comes before it.
+        for (place, name) in [
+            (plane, "the control database"),
+            (&self.data().apps(), "apps"),
+            (self.data().root(), "the data directory"),
+            (&temporary, "the directory for temporary files"),
+        ] {
+            text = text.replace(&place.display().to_string(), name);
+        }
+        text
+    }
 }
 
 impl HubError {

@@ -30,6 +30,13 @@ use crate::retention::Retaining;
 use crate::sealing::Unsealed;
 use crate::upkeep::Upkeep;
 
+/// The app that a name stands for: it may be deleted, and another one made of its name, at any time.
+#[derive(Debug)]
+pub(crate) struct Meant {
+    name: AppId,
+    app: i64,
+}
+
 /// Which app it is, and whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -71,6 +78,8 @@ pub struct Hub {
     pub(crate) shared: Arc<Shared>,
     /// Who acts, where somebody is meant.
     pub(crate) actor: Option<Arc<Actor>>,
+    /// Which app is meant by a name, where that was found out before.
+    pub(crate) meant: Option<Arc<Meant>>,
 }
 
 pub(crate) struct Shared {
@@ -97,6 +106,11 @@ pub(crate) struct Shared {
 }
 
 impl Hub {
+    /// A hub that acts for nobody.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared, actor: None, meant: None }
+    }
+
     /// Takes a data directory into possession: creates a new one, takes an older one over, opens ours.
     ///
     /// Blocks, for minutes where there is much older data. Inside a tokio runtime it is to be called on a
@@ -159,6 +173,7 @@ impl Hub {
                 hashing: Hashing::default(),
             }),
             actor: None,
+            meant: None,
         };
         if let Some(logs) = config.logs.as_ref().filter(|logs| logs.start(&hub)) {
             let _ = hub.shared.logs.set(logs.clone());
@@ -177,12 +192,14 @@ impl Hub {
     /// apps are in use as may be open.
     pub fn app(&self, id: &AppId) -> Result<Lease> {
         let lease = self.shared.cache.lease(id)?;
+        self.refuse_another(id.as_str(), lease.registered.id)?;
         Ok(Lease::new(lease, self.actor.clone()))
     }
 
     /// As [`app`](Self::app), for async callers: an app that is open costs no thread.
     pub async fn app_async(&self, id: &AppId) -> Result<Lease> {
         if let Some(lease) = self.shared.cache.try_lease(id) {
+            self.refuse_another(id.as_str(), lease.registered.id)?;
             return Ok(Lease::new(lease, self.actor.clone()));
         }
         let app = id.clone();
@@ -226,11 +243,10 @@ impl Hub {
 
     /// What the registry says of the app of this name.
     pub fn registered(&self, name: &str) -> Result<App> {
-        self.shared
-            .services
-            .plane
-            .read(|db| apps::by_name(db, name))?
-            .ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })
+        let found = self.shared.services.plane.read(|db| apps::by_name(db, name))?;
+        let found = found.ok_or_else(|| HubError::UnknownApp { name: name.to_owned() })?;
+        self.refuse_another(name, found.id)?;
+        Ok(found)
     }
 
     /// Which number an app has, and whose it is, for async callers: an app that is open costs no thread.
@@ -240,6 +256,39 @@ impl Hub {
         }
         let name = id.clone();
         self.on_control(move |hub| Ok(Owner::of(&hub.registered(name.as_str())?))).await
+    }
+
+    /// The same hub, for which a name stands for the app of this number and for no other that is made of the name
+    /// since: whoever judged by the one does nothing to the other.
+    ///
+    /// ```
+    /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+    /// use streamhub::{Kind, NewApp, TenantId};
+    ///
+    /// let id = "news-24".parse()?;
+    /// let meaning = hub.meaning(&id, hub.registered("news-24")?.id);
+    /// assert!(meaning.app(&id).is_ok());
+    /// hub.delete(&id)?;
+    /// hub.create(&NewApp::new(id.clone(), TenantId::platform()))?;
+    /// assert_eq!(meaning.app(&id).unwrap_err().kind(), Kind::NotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn meaning(&self, id: &AppId, app: i64) -> Self {
+        Self { meant: Some(Arc::new(Meant { name: id.clone(), app })), ..self.clone() }
+    }
+
+    /// The number of the app that a name stands for, where that was found out before.
+    pub(crate) fn meant(&self, name: &str) -> Option<i64> {
+        let meant = self.meant.as_ref()?;
+        (meant.name.as_str() == name).then_some(meant.app)
+    }
+
+    fn refuse_another(&self, name: &str, app: i64) -> Result<()> {
+        match self.meant(name) {
+            Some(meant) if meant != app => Err(HubError::UnknownApp { name: name.to_owned() }),
+            _ => Ok(()),
+        }
     }
 
     /// The apps in the trash, those that were deleted first before others. Each is removed for good some time

@@ -179,14 +179,15 @@ impl Hub {
             Work::Optimize | Work::Check => Lane::Disk(place.device()?),
             Work::Checkpoint | Work::Purge(_) => Lane::Light,
         };
-        let (work, id) = (new.work, new.app.clone());
+        // By the time when it is done the name may be another app's.
+        let (work, id, number) = (new.work, new.app.clone(), app.id);
         self.enqueue(Order {
             kind: work.kind(),
             app,
             lane,
             force: new.force,
             steps: work.steps(),
-            task: Box::new(move |hub, progress| work.carry_out(hub, &id, progress)),
+            task: Box::new(move |hub, progress| work.carry_out(&hub.meaning(&id, number), &id, progress)),
         })
     }
 

@@ -7,7 +7,7 @@ use streamhub_appstore::{ReadTx, WriteTx};
 use streamhub_control::apps::App;
 use streamhub_engine::AppId;
 use streamhub_engine::cache;
-use streamhub_engine::live::LiveError;
+use streamhub_engine::live::{Live, LiveError};
 use tokio::sync::oneshot;
 
 use crate::acting::Actor;
@@ -100,15 +100,23 @@ impl Lease {
         T: Send + 'static,
         E: CallerError,
     {
-        let work = move |tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs);
-        let work = match self.inline_right() {
-            Some(_right) => match self.open().live.try_read(work) {
-                Ok(result) => return hand_back(result),
-                Err(work) => work,
-            },
-            None => work,
-        };
-        self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await
+        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_read) {
+            Ok(result) => hand_back(result),
+            Err(work) => self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await,
+        }
+    }
+
+    /// As [`peek`](Self::peek) with a single statement, a little faster.
+    pub async fn peek_one<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: CallerError,
+    {
+        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_get) {
+            Ok(result) => hand_back(result),
+            Err(work) => self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await,
+        }
     }
 
     /// As [`write`](Self::write), for async callers. Cancel-safe: a write that was begun happens, with all that
@@ -142,6 +150,14 @@ impl Lease {
 
     pub(crate) fn services(&self) -> &Services {
         &self.open().services
+    }
+
+    /// Has work done on the calling thread, or gives it back.
+    fn inline<T, F>(&self, work: F, run: impl FnOnce(&Live, F) -> Result<T, F>) -> Result<T, F> {
+        match self.inline_right() {
+            Some(_right) => run(&self.open().live, work),
+            None => Err(work),
+        }
     }
 
     fn inline_right(&self) -> Option<impl Drop + '_> {

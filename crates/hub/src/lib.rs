@@ -74,7 +74,7 @@ mod turns;
 mod upkeep;
 pub mod yaml;
 
-pub use acting::Actor;
+pub use acting::{Actor, Concerned};
 pub use adopt::{Adopted, Adoption, Proof};
 pub use app_details::AppChange;
 pub use config::{Appearing, HubConfig, Keep, LiveStreams};

@@ -251,7 +251,11 @@ impl Hub {
         }
         let (name, quotas) = (id.clone(), self.shared.config.quotas);
         let begun = self.beginning(&Deed::of(apps::UNDELETE).target(id));
+        let meant = self.meant(id.as_str());
         let undelete = move |db: &Connection| {
+            if meant.is_some() && apps::last_deleted(db, &name)? != meant {
+                return Ok(Err(Refused::Unknown { app: name.to_string() }));
+            }
             let app = apps::begin_undelete(db, &name, quotas)?;
             if let Ok(app) = &app {
                 begun(db, app.id)?;

@@ -237,11 +237,9 @@ fn writing_to(hub: Weak<HubShared>) -> impl FnMut(&Arc<[Record]>) -> Result<(), 
         // The hub has the data directory in possession for as long as this writes to it.
         let shared = hub.upgrade().ok_or(Unwritten::Ever)?;
         let records = Arc::clone(records);
-        Hub { shared, actor: None }.note_down(move |db| logs::append_all(db, &records)).map_err(|error| {
-            match error {
-                HubError::Closed => Unwritten::Ever,
-                error => Unwritten::Yet(error),
-            }
+        Hub::of(shared).note_down(move |db| logs::append_all(db, &records)).map_err(|error| match error {
+            HubError::Closed => Unwritten::Ever,
+            error => Unwritten::Yet(error),
         })
     }
 }

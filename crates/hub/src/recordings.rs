@@ -28,11 +28,17 @@ impl Lease {
 
     /// Changes a recording.
     pub fn update_vod(&self, vod: i64, patch: VodPatch) -> Result<vods::Vod> {
+        if patch.status == Some(Status::Recording) && self.has_quotas() {
+            self.admit_recording()?;
+        }
         self.write(self.alteration(vod, patch))
     }
 
     /// As [`update_vod`](Self::update_vod), for async callers.
     pub async fn update_vod_async(&self, vod: i64, patch: VodPatch) -> Result<vods::Vod> {
+        if patch.status == Some(Status::Recording) && self.has_quotas() {
+            self.blocking(Self::admit_recording).await?;
+        }
         self.write_async(self.alteration(vod, patch)).await
     }
 

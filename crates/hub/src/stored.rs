@@ -134,6 +134,6 @@ fn write_down(hub: &Hub, stored: Vec<(String, u64)>) -> Result<()> {
 
 /// Does something with a hub that is neither gone nor about to close.
 fn briefly<T>(hub: &Weak<Shared>, work: impl FnOnce(&Hub) -> Result<T>) -> Result<T> {
-    let hub = Hub { shared: hub.upgrade().ok_or(HubError::Closed)?, actor: None };
+    let hub = Hub::of(hub.upgrade().ok_or(HubError::Closed)?);
     if hub.shared.services.upkeep.is_stopping() { Err(HubError::Closed) } else { work(&hub) }
 }

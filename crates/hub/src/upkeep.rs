@@ -136,7 +136,7 @@ impl Desk {
 
     fn work(&self, hub: &Weak<Shared>, every: Duration) {
         let Some(shared) = hub.upgrade() else { return };
-        let first = Hub { shared, actor: None };
+        let first = Hub::of(shared);
         // What could not be done; it is tried again at each sweep, and each new errand at once.
         let mut failed = Errands::new();
         for app in note("attend to apps", first.attend()).unwrap_or_default() {
@@ -148,7 +148,7 @@ impl Desk {
         let mut done: Option<Instant> = None;
         while let Some(errands) = self.wait_until(swept + every) {
             let Some(shared) = hub.upgrade() else { return };
-            let hub = Hub { shared, actor: None };
+            let hub = Hub::of(shared);
             for (app, errand) in errands {
                 if hub.shared.services.upkeep.is_stopping() {
                     return;

@@ -22,10 +22,14 @@ pub(crate) struct ClientAddress {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Headers in which proxies write for whom they ask.
-const FORWARDING: [HeaderName; 6] = [
-    X_FORWARDED_FOR,
+/// Headers in which proxies write for whom they ask, or that they do,
+/// beside all that begin with `x-forwarded-`.
+const FORWARDING: [HeaderName; 9] = [
     HeaderName::from_static("forwarded"),
+    HeaderName::from_static("via"),
+    HeaderName::from_static("x-original-forwarded-for"),
+    HeaderName::from_static("x-cluster-client-ip"),
+    HeaderName::from_static("fly-client-ip"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("cf-connecting-ip"),
@@ -48,7 +52,9 @@ impl ClientAddress {
 
 /// Whether anybody says that the request was passed on.
 pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
-    FORWARDING.iter().any(|name| headers.contains_key(name))
+    let is_forwarding =
+        |name: &HeaderName| FORWARDING.contains(name) || name.as_str().starts_with("x-forwarded-");
+    headers.keys().any(is_forwarding)
 }
 
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &AllowList) -> Option<IpAddr> {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -20,7 +20,7 @@ use crate::error::ApiError;
 
 /// A parsed request: parameters of the path beyond those that its policy reads, of the query, and the body.
 #[derive(Debug)]
-pub(crate) struct Ask<P = Nothing, Q = Nothing, B = Nothing> {
+pub(crate) struct Ask<P = Nothing, Q = NoQuery, B = Nothing> {
     pub(crate) path: P,
     pub(crate) query: Q,
     pub(crate) body: B,
@@ -29,6 +29,11 @@ pub(crate) struct Ask<P = Nothing, Q = Nothing, B = Nothing> {
 /// No parameter, or no body.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Nothing {}
+
+/// No parameter of the query.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoQuery {}
 
 /// A body in JSON.
 #[derive(Debug)]
@@ -78,8 +83,12 @@ impl Body for Nothing {
         None
     }
 
-    async fn read(_: Request) -> Result<Self, ApiError> {
-        Ok(Self {})
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        if request.body().is_end_stream() || Bytes::read(request).await?.is_empty() {
+            Ok(Self {})
+        } else {
+            Err(ApiError::invalid("invalid_body", "no body is taken here"))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub::apps::Refused;
 use streamhub::quotas::{Limit, Metric, QuotaExceeded};
-use streamhub::{HubError, Kind};
+use streamhub::{Hub, HubError, Kind, LiveError};
 
 use crate::request;
 
@@ -114,6 +114,26 @@ impl ApiError {
         } else {
             Self::invalid("invalid_body", "the body ended before it was whole")
         }
+    }
+
+    /// The same, naming no place of the server.
+    pub(crate) fn without_places(self, hub: &Hub) -> Self {
+        let Self::Hub(error) = &self else { return self };
+        match of_hub(error) {
+            (StatusCode::BAD_REQUEST, code, message) => {
+                Self::Invalid { code, message: hub.without_places(message.into_owned()) }
+            }
+            (StatusCode::CONFLICT, code, message) => {
+                Self::Conflict { code, message: hub.without_places(message.into_owned()) }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether what was asked for may be done, or is done, all the same, of which the audit has its own word.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        matches!(self, Self::AnswerLost | Self::TimedOut)
+            || matches!(self, Self::Hub(error) if error.kind() == Kind::Unknown)
     }
 
     /// The status and the stable code.
@@ -250,8 +270,18 @@ fn of_hub(error: &HubError) -> Parts<'_> {
             "it may be done or not; read what is there, or repeat it with the same Idempotency-Key",
         ),
         Kind::Unavailable => match error {
-            HubError::Busy { .. } => unavailable("busy", "it could not be done in time; try again soon"),
-            _ => unavailable("out_of_service", "the app is out of service for the time being"),
+            HubError::TooManyJobs { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_jobs",
+                "as many jobs wait for this app as may; wait until one is over, or cancel one".into(),
+            ),
+            HubError::OutOfService { .. }
+            | HubError::NotInService { .. }
+            | HubError::NoAppDir { .. }
+            | HubError::Live(LiveError::OutOfService { .. }) => {
+                unavailable("out_of_service", "the app is out of service for the time being")
+            }
+            _ => unavailable("busy", "it could not be done in time; try again soon"),
         },
         _ => match error {
             HubError::Closed => unavailable("stopping", "the server is stopping"),
@@ -336,5 +366,20 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_done_at_the_moment_says_why() {
+        let app = "news-24".to_owned();
+        let too_many = ApiError::from(HubError::TooManyJobs { app });
+        assert_eq!(too_many.status_and_code(), (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"));
+        let dir = "apps/news-24".into();
+        let damaged = ApiError::from(HubError::NoAppDir { dir });
+        assert_eq!(damaged.status_and_code(), (StatusCode::SERVICE_UNAVAILABLE, "out_of_service"));
     }
 }

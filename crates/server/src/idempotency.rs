@@ -46,12 +46,30 @@ fn print(parts: &Parts, body: &Bytes) -> String {
 pub(crate) async fn once<Answering>(
     hub: Option<Hub>,
     app: Option<AppId>,
+    answer: impl FnOnce(Option<String>) -> Answering + Send + 'static,
+) -> Result<Response, ApiError>
+where
+    Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    let Some(hub) = hub.filter(Hub::is_repeatable) else { return answer(None).await };
+    // What was begun goes on where the client goes away, and is under way until it is done: sent again meanwhile,
+    // it must not be carried out twice.
+    match tokio::spawn(carry_out(hub, app, answer)).await {
+        Ok(answered) => answered,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        // The runtime is going away.
+        Err(_) => Err(ApiError::Stopping),
+    }
+}
+
+async fn carry_out<Answering>(
+    hub: Hub,
+    app: Option<AppId>,
     answer: impl FnOnce(Option<String>) -> Answering,
 ) -> Result<Response, ApiError>
 where
     Answering: Future<Output = Result<Response, ApiError>>,
 {
-    let Some(hub) = hub.filter(Hub::is_repeatable) else { return answer(None).await };
     let recall = hub.blocking(app.as_ref(), {
         let app = app.clone();
         move |hub| hub.recall(app.as_ref())

@@ -8,14 +8,12 @@ use std::any::Any;
 use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -28,10 +26,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::access_log::Line;
 use crate::address::ClientAddress;
-use crate::body::Watched;
 use crate::config::{MAX_BODY, MAX_HEADERS, MAX_URI};
 use crate::error::ApiError;
 use crate::request::{self, RequestId, X_REQUEST_ID};
+use crate::router::BASE;
 use crate::service::Service;
 
 /// Answers that are shorter are not worth compressing.
@@ -100,29 +98,40 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Whether the caller may have an answer at all, and then how long that may take.
-async fn within_limits(service: &Service, mut request: Request, next: Next) -> Response {
+async fn within_limits(service: &Service, request: Request, next: Next) -> Response {
     if let Some(refusal) = too_large(&request) {
         return refusal.into_response();
     }
+    // All of it, before anything is decided: who sends slowly takes no place from others, and may nothing any more
+    // that was forbidden meanwhile.
+    let patience = service.config().request_timeout;
+    let request = match time::timeout(patience, whole(request)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(refusal)) => return refusal.into_response(),
+        Err(_) => return ApiError::TooSlow.into_response(),
+    };
     // Who looks after the server must reach it above all while it has much to do.
     let room = service.room();
     if room.is_none() && !is_probe(request.uri().path()) {
         service.metrics().shed();
         return ApiError::Overloaded.into_response();
     }
-    DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
-    let mut sent: Option<Arc<AtomicBool>> = None;
-    if !request.body().is_end_stream() {
-        let whole = Arc::clone(sent.insert(Arc::default()));
-        let whole = move || whole.store(true, Ordering::Relaxed);
-        request = request.map(|body| Body::new(Watched::new(body, whole)));
-    }
-    match time::timeout(service.config().request_timeout, next.run(request)).await {
+    match time::timeout(patience, next.run(request)).await {
         Ok(response) => response,
-        // Whether the client or the server was too slow shows in whether all of the request was there.
-        Err(_) if sent.is_none_or(|sent| sent.load(Ordering::Relaxed)) => ApiError::TimedOut.into_response(),
-        Err(_) => ApiError::TooSlow.into_response(),
+        Err(_) => ApiError::TimedOut.into_response(),
     }
+}
+
+/// The request, once all of its body is there.
+async fn whole(request: Request) -> Result<Request, ApiError> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let mut sent = Request::new(body);
+    DefaultBodyLimit::max(MAX_BODY).apply(&mut sent);
+    let body = Bytes::from_request(sent, &()).await.map_err(|refused| ApiError::unread(refused.status()))?;
+    Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 /// What of a request is longer than anything that is asked for here, as far as its head says.
@@ -142,7 +151,7 @@ fn too_large(request: &Request) -> Option<ApiError> {
 
 /// Whether this is what a supervisor asks, at any of the places where it is answered.
 fn is_probe(path: &str) -> bool {
-    matches!(path.strip_prefix("/api/v1").unwrap_or(path), "/health" | "/ready" | "/metrics")
+    matches!(path.strip_prefix(BASE).unwrap_or(path), "/health" | "/ready" | "/metrics")
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //! Without an acceptable credential the answer is 401, whatever was asked for. What somebody may not read is
 //! answered as what is not there, 404; what may be read and not done, 403.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -22,13 +21,14 @@ use streamhub::idempotency::Repeatable;
 use streamhub::sessions::Client;
 use streamhub::tokens::TokenScope;
 use streamhub::users::User;
-use streamhub::{Actor, AppId, Hub, HubError, Owner, TenantId};
+use streamhub::{Actor, AppId, Concerned, Hub, HubError, Owner, TenantId};
 
 use crate::address::{ClientAddress, is_forwarded};
 use crate::error::ApiError;
 use crate::idempotency;
 use crate::metrics::Format;
 use crate::request;
+use crate::router::BASE;
 use crate::service::Service;
 
 /// Who may ask, as the documentation and the tests see it.
@@ -91,11 +91,14 @@ pub(crate) struct Parameter {
 pub(crate) struct Entrance {
     service: Service,
     parts: Parts,
-    parameters: HashMap<String, String>,
+    /// Of the path; none where it is malformed.
+    parameters: Option<RawPathParams>,
     /// The key under which the request may be sent again, and a print of what it asks for.
     repeatable: Option<(String, String)>,
     /// The hub, acting for whoever asks, once that is known.
     acting: OnceLock<Hub>,
+    /// What it concerns, once that is known and the caller may know it.
+    concerned: OnceLock<Concerned>,
 }
 
 /// Somebody of whom nothing needs to be known.
@@ -187,12 +190,18 @@ impl Entrance {
     pub(crate) async fn new(service: Service, request: Request) -> Result<(Self, Body), ApiError> {
         let (mut parts, body) = request.into_parts();
         let (repeatable, body) = idempotency::find(&parts, body).await?;
-        let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
-        let parameters = parameters.map_or_else(
-            |_| HashMap::new(),
-            |found| found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        );
-        Ok((Self { service, parts, parameters, repeatable, acting: OnceLock::new() }, body))
+        let parameters = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+        Ok((
+            Self {
+                service,
+                parts,
+                parameters,
+                repeatable,
+                acting: OnceLock::new(),
+                concerned: OnceLock::new(),
+            },
+            body,
+        ))
     }
 
     pub(crate) fn into_parts(self) -> Parts {
@@ -204,19 +213,27 @@ impl Entrance {
         self.acting.get()
     }
 
+    /// Whom and what the request concerns, as far as that was found out.
+    pub(crate) fn concerned(&self) -> Concerned {
+        self.concerned.get().cloned().unwrap_or_default()
+    }
+
     pub(crate) fn method(&self) -> &Method {
         &self.parts.method
     }
 
+    /// The path, from where the API is.
     pub(crate) fn path(&self) -> &str {
-        self.parts.uri.path()
+        let path = self.parts.uri.path();
+        path.strip_prefix(BASE).unwrap_or(path)
     }
 
     /// The hub, for an address that is not blocked. Whatever a client says of its address, the peer's counts too.
     async fn hub(&self) -> Result<Hub, ApiError> {
         let hub = self.service.hub()?;
         let found = self.parts.extensions.get::<ClientAddress>();
-        let addresses = found.map_or([None; 2], |found| [found.peer, found.client]);
+        let addresses = found
+            .map_or([None; 2], |found| [found.peer, found.client.filter(|_| found.client != found.peer)]);
         for address in addresses.into_iter().flatten() {
             if hub.is_blocked_async(address).await? {
                 return Err(ApiError::Blocked);
@@ -226,7 +243,8 @@ impl Entrance {
     }
 
     fn parameter(&self, name: &str) -> &str {
-        self.parameters.get(name).map(String::as_str).unwrap_or_default()
+        let mut all = self.parameters.iter().flatten();
+        all.find(|(known, _)| *known == name).map(|(_, value)| value).unwrap_or_default()
     }
 
     fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
@@ -440,6 +458,7 @@ impl Access for OnTenant {
         }
         let found = tenant.clone();
         hub.on_control(move |hub| hub.registry().tenant(&found)).await?;
+        let _ = entrance.concerned.set(Concerned { tenant: Some(tenant.clone()), app: None });
         if !principal.may_in(&tenant, permission) {
             return Err(ApiError::Forbidden);
         }
@@ -470,9 +489,11 @@ impl Access for OnApp {
         if !principal.may_with(app, &tenant, Permission::AppRead) {
             return Err(ApiError::NotFound);
         }
+        let _ = entrance.concerned.set(Concerned { tenant: Some(tenant.clone()), app: Some(id.clone()) });
         if !principal.may_with(app, &tenant, permission) {
             return Err(ApiError::Forbidden);
         }
+        let hub = hub.meaning(&id, app);
         Ok(Self { hub, principal, id, app, tenant })
     }
 

@@ -10,8 +10,8 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
-use streamhub::Hub;
 use streamhub::deeds::Outcome;
+use streamhub::{Concerned, Hub};
 
 use crate::answer::Answer;
 use crate::ask::{Ask, Body};
@@ -99,7 +99,7 @@ where
             let changes = !entrance.method().is_safe();
             let target = entrance.path().to_owned();
             let access = A::enter(&entrance, policy).await;
-            let acting = entrance.acting().cloned();
+            let (acting, concerned) = (entrance.acting().cloned(), entrance.concerned());
             let answered = async {
                 // What a request was done to may be gone by the time it is sent again, or be called something
                 // else because of it.
@@ -108,7 +108,7 @@ where
                     access => Some(access?),
                 };
                 let app = access.as_ref().and_then(|access| access.app().cloned());
-                once(acting.clone(), app, |done| async {
+                once(acting.clone(), app, move |done| async move {
                     match (access, done) {
                         (Some(access), Some(target)) => Ok(again(access, target).await?.into_response()),
                         (None, Some(_)) => Err(ApiError::AnswerLost),
@@ -124,10 +124,11 @@ where
             match answered.await {
                 Ok(response) => response,
                 Err(error) => {
-                    if let (true, Some(hub)) = (changes, acting.as_ref()) {
-                        note(hub, name, target, &error).await;
+                    let Some(hub) = acting.as_ref() else { return error.into_response() };
+                    if changes && !error.is_unsettled() {
+                        note(hub, name, target, concerned, &error).await;
                     }
-                    error.into_response()
+                    error.without_places(hub).into_response()
                 }
             }
         }
@@ -166,20 +167,21 @@ impl Route {
         Self { refusals, ..self }
     }
 
-    pub(crate) fn add_to(self, router: Router<Service>) -> Router<Service> {
-        router.route(self.path, self.handler)
+    pub(crate) fn add_to(self, router: Router<Service>, base: &str) -> Router<Service> {
+        router.route(&format!("{base}{}", self.path), self.handler)
     }
 }
 
 /// The audit tells of what was refused too.
-async fn note(hub: &Hub, action: &'static str, target: String, error: &ApiError) {
+async fn note(hub: &Hub, action: &'static str, target: String, concerned: Concerned, error: &ApiError) {
     let (status, code) = error.status_and_code();
     let outcome = match status {
         StatusCode::FORBIDDEN => Outcome::Denied,
         status if status.is_server_error() => Outcome::Failed,
         _ => Outcome::Refused,
     };
-    let noted = hub.on_control(move |hub| hub.note_refusal(action, Some(target), outcome, code)).await;
+    let noted =
+        hub.on_control(move |hub| hub.note_refusal(action, Some(target), &concerned, outcome, code)).await;
     if let Err(error) = noted {
         tracing::warn!(%error, action, "a refusal could not be written into the audit");
     }

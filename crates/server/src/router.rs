@@ -13,7 +13,7 @@ use crate::route::Route;
 use crate::service::Service;
 
 /// Where the API is, below wherever the router is mounted.
-const BASE: &str = "/api/v1";
+pub(crate) const BASE: &str = "/api/v1";
 
 /// The document of `/openapi.json`.
 pub(crate) static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| openapi::document(&all(), BASE));
@@ -36,8 +36,8 @@ pub(crate) static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| opena
 /// They are those that load balancers and people ask for at the root too, and those below `/api/v1`.
 pub fn router(service: Service) -> Router {
     let router = Router::new()
-        .merge(mounted(at_root()))
-        .nest(BASE, mounted(all()))
+        .merge(mounted("", at_root()))
+        .merge(mounted(BASE, all()))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     layers(router, &service).with_state(service)
@@ -62,8 +62,9 @@ fn all() -> Vec<Route> {
     all
 }
 
-fn mounted(routes: Vec<Route>) -> Router<Service> {
-    routes.into_iter().fold(Router::new(), |router, route| route.add_to(router))
+/// Routes below a place. They are not nested there, which would cost each request a path of its own.
+fn mounted(base: &str, routes: Vec<Route>) -> Router<Service> {
+    routes.into_iter().fold(Router::new(), |router, route| route.add_to(router, base))
 }
 
 #[cfg(test)]

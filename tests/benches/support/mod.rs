@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "the baseline is plain rusqlite")]
 
 pub(crate) mod child;
+pub(crate) mod load;
 pub(crate) mod population;
 
 use std::path::Path;

@@ -40,6 +40,13 @@ fn a_request_that_is_sent_again_is_answered_as_the_first_was() {
     assert_eq!(added.status, 201);
     assert_eq!(send(&site, "k3", "/apps/news-24/vods", &vod).json(), added.json());
     assert_eq!(site.get(&site.root, "/apps/news-24/vods").json()["total"], 1);
+
+    // What it was done to is called something else because of it.
+    let name = json!({ "name": "news-25" });
+    let renamed = send(&site, "k4", "/apps/news-24/rename", &name);
+    assert_eq!(renamed.status, 200);
+    assert_eq!(send(&site, "k4", "/apps/news-24/rename", &name).json(), renamed.json());
+    assert_eq!(send(&site, "k5", "/apps/news-24/rename", &name).status, 404, "and is not there otherwise");
 }
 
 #[test]

@@ -300,7 +300,7 @@ impl Everybody {
                 (name, None)
             }
             "app.adopt" => {
-                let may = ["superadmin", "platform"].contains(&principal);
+                let may = ["superadmin", "platform", "local"].contains(&principal);
                 let dir = if may { self.sealed(number) } else { "/nowhere".to_owned() };
                 (String::new(), Some(json!({ "dir": dir, "tenantId": "acme" })))
             }

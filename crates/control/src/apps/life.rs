@@ -241,16 +241,7 @@ pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<
 /// Gives the app of this name that was deleted last its name back, as `deleting`, before its directory
 /// leaves the trash; [`trashed`] says where it is.
 pub fn begin_undelete(db: &Connection, name: &AppId, quotas: Enforcement) -> Result<Result<App, Refused>> {
-    let newest: Option<i64> = db
-        .query_row(
-            "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
-             WHERE trash.name = :name AND apps.state = 'deleted' \
-             AND coalesce(apps.uuid, '') NOT LIKE '%~%' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
-            named_params! { ":name": name.as_str() },
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(app) = newest.map(|id| by_id(db, id)).transpose()?.flatten() else {
+    let Some(app) = last_deleted(db, name)?.map(|id| by_id(db, id)).transpose()?.flatten() else {
         return Ok(Err(Refused::Unknown { app: name.to_string() }));
     };
     if by_name(db, name.as_str())?.is_some() {
@@ -269,6 +260,18 @@ pub fn begin_undelete(db: &Connection, name: &AppId, quotas: Enforcement) -> Res
         },
     )?;
     by_id(db, app.id).map(|app| app.ok_or_else(|| Refused::Unknown { app: name.to_string() }))
+}
+
+/// The number of the app of this name that was deleted last, of those that can come back.
+pub fn last_deleted(db: &Connection, name: &AppId) -> Result<Option<i64>> {
+    db.query_row(
+        "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
+         WHERE trash.name = :name AND apps.state = 'deleted' \
+         AND coalesce(apps.uuid, '') NOT LIKE '%~%' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
+        named_params! { ":name": name.as_str() },
+        |row| row.get(0),
+    )
+    .optional()
 }
 
 /// Puts an app back into service whose directory came back from the trash.

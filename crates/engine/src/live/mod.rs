@@ -205,6 +205,18 @@ impl Live {
         }
     }
 
+    /// As [`get`](Self::get) if a connection is idle; gives the closure back where it would have to wait.
+    pub fn try_get<T, E, F>(&self, work: F) -> Result<Result<T, E>, F>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E>,
+        E: From<LiveError> + StdError + 'static,
+    {
+        match self.shared.pool.take_idle(Role::Reader) {
+            Some(conn) => Ok(self.shared.run_read(&conn, work)),
+            None => Err(work),
+        }
+    }
+
     /// Runs a closure that writes, and returns after its commit is durable.
     ///
     /// It runs together with others in one transaction. It may run more than once, so it must have no

@@ -80,11 +80,7 @@ impl Hub {
             Some(principal) => Some(principal),
             None => self.read_principal(credential)?,
         };
-        Ok(principal.filter(|principal| match principal.who() {
-            Who::Token(token) => token.allowed_ips.permits(address),
-            Who::User { .. } => true,
-            Who::Local => address.is_some_and(|address| address.is_loopback()),
-        }))
+        Ok(principal.filter(|principal| may_come_from(principal, address)))
     }
 
     /// As [`authenticate`](Self::authenticate), for async callers: a credential that was seen a moment ago costs
@@ -94,8 +90,8 @@ impl Hub {
         credential: &str,
         address: Option<IpAddr>,
     ) -> Result<Option<Arc<Principal>>> {
-        if self.known_principal(credential).is_some() {
-            return self.authenticate(credential, address);
+        if let Some(known) = self.known_principal(credential) {
+            return Ok(Some(known).filter(|principal| may_come_from(principal, address)));
         }
         let credential = credential.to_owned();
         self.on_control(move |hub| hub.authenticate(&credential, address)).await
@@ -162,6 +158,14 @@ impl Credentials {
             Who::Token(token) => used.tokens.insert(token.id, Moment::now()),
             Who::Local => None,
         };
+    }
+}
+
+fn may_come_from(principal: &Principal, address: Option<IpAddr>) -> bool {
+    match principal.who() {
+        Who::Token(token) => token.allowed_ips.permits(address),
+        Who::User { .. } => true,
+        Who::Local => address.is_some_and(|address| address.is_loopback()),
     }
 }
 

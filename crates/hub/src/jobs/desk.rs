@@ -193,7 +193,7 @@ impl Desk {
 
     /// Begins the jobs whose turn it is, and says whether any waits for live streams.
     fn begin_what_can_be(&self, shared: &Arc<Shared>) -> bool {
-        let hub = Hub { shared: Arc::clone(shared), actor: None };
+        let hub = Hub::of(Arc::clone(shared));
         let mut postponed: Vec<Arc<Entry>> = Vec::new();
         while let Some(entry) = self.next(&postponed) {
             let streams = if entry.is_patient { live_streams(&hub, entry.app) } else { 0 };
@@ -234,7 +234,7 @@ impl Desk {
 
     fn begin(&self, hub: &Hub, entry: &Arc<Entry>) {
         let (desk, begun) = (self.clone(), Arc::clone(entry));
-        let acting = Hub { shared: Arc::clone(&hub.shared), actor: entry.actor() };
+        let acting = Hub { actor: entry.actor(), ..hub.clone() };
         let work = move || {
             let how = begun.run(&acting, || desk.state().is_closed);
             desk.finish(&begun, how);

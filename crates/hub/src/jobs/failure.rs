@@ -1,8 +1,8 @@
 //! What is said of a job that did not succeed: a code for programs, and a text that shows no place of the server.
 
 use streamhub_control::jobs::JobError;
+use streamhub_engine::Fault;
 use streamhub_engine::live::LiveError;
-use streamhub_engine::{Fault, filesystem};
 
 use crate::error::HubError;
 use crate::hub::Hub;
@@ -30,19 +30,7 @@ pub(super) fn no_thread() -> JobError {
 
 /// It failed.
 pub(super) fn of(hub: &Hub, error: &HubError) -> JobError {
-    let temporary = filesystem::temporary_dir();
-    let plane = hub.shared.services.plane.path();
-    let mut message = error.to_string();
-    // What lies within another comes before it.
-    for (place, name) in [
-        (plane, "the control database"),
-        (&hub.data().apps(), "apps"),
-        (hub.data().root(), "the data directory"),
-        (&temporary, "the directory for temporary files"),
-    ] {
-        message = message.replace(&place.display().to_string(), name);
-    }
-    said(code(error), message)
+    said(code(error), hub.without_places(error.to_string()))
 }
 
 fn code(error: &HubError) -> &'static str {

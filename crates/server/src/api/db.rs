@@ -15,7 +15,7 @@ use streamhub::{AppBackup, Health, Purged, Uuid};
 use crate::answer::{Accepted, Answer, Data, List};
 use crate::api::Paging;
 use crate::api::jobs::Started;
-use crate::ask::{Ask, Json, Nothing, Optional};
+use crate::ask::{Ask, Json, NoQuery, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -30,15 +30,19 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Look at an app's database; reads each of its pages once"),
         repeatable(Method::POST, "/apps/{app}/db/optimize", "db.optimize", write, optimize, started).about(
             "Make an app's database small and fast again, as a job; waits for live streams unless forced",
-        ),
+        )
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         repeatable(Method::POST, "/apps/{app}/db/check", "db.check", write, check, started).about(
             "Look through an app's database for damage, as a job; waits for live streams unless forced",
-        ),
+        )
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         repeatable(Method::POST, "/apps/{app}/db/checkpoint", "db.checkpoint", write, checkpoint, started)
-            .about("Copy what an app's -wal holds into its database, as a job"),
+            .about("Copy what an app's -wal holds into its database, as a job")
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge).about(
             "Remove what an app has gathered; the app and its configuration stay. 202 where it takes long",
-        ),
+        )
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::GET, "/apps/{app}/db/backups", "db.backups", Permission::AppRead, backups)
             .about("List the copies of an app's database, the newest first"),
     ]
@@ -94,21 +98,21 @@ async fn health(on: OnApp, _: Ask) -> Result<Data<Health>, ApiError> {
 
 async fn optimize(
     on: OnApp,
-    ask: Ask<Nothing, Nothing, Optional<Start>>,
+    ask: Ask<Nothing, NoQuery, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Optimize, ask.body).await
 }
 
 async fn check(
     on: OnApp,
-    ask: Ask<Nothing, Nothing, Optional<Start>>,
+    ask: Ask<Nothing, NoQuery, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Check, ask.body).await
 }
 
 async fn checkpoint(
     on: OnApp,
-    ask: Ask<Nothing, Nothing, Optional<Start>>,
+    ask: Ask<Nothing, NoQuery, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Checkpoint, ask.body).await
 }
@@ -125,7 +129,7 @@ async fn started(on: OnApp, id: String) -> Result<Accepted<Started>, ApiError> {
     Ok(Accepted(on.hub.job_async(&id).await?.into()))
 }
 
-async fn purge(on: OnApp, ask: Ask<Nothing, Nothing, Json<Purge>>) -> Result<Purging, ApiError> {
+async fn purge(on: OnApp, ask: Ask<Nothing, NoQuery, Json<Purge>>) -> Result<Purging, ApiError> {
     let Json(Purge { scope, confirm }) = ask.body;
     if confirm != Value::Bool(true) {
         return Err(ApiError::invalid(
@@ -141,6 +145,10 @@ async fn purge(on: OnApp, ask: Ask<Nothing, Nothing, Json<Purge>>) -> Result<Pur
     };
     match (over.state, over.result) {
         (JobState::Succeeded, Some(purged)) => Ok(Purging::Over(purged)),
+        (JobState::Cancelled, _) => {
+            let message = "somebody cancelled it; what is gone stays gone".to_owned();
+            Err(ApiError::Conflict { code: "cancelled", message })
+        }
         _ => Err(ApiError::Broken(over.error.map(|error| error.message).unwrap_or_default())),
     }
 }

@@ -164,7 +164,11 @@ async fn follow(caller: Caller, ask: Ask<One>) -> Result<Events, ApiError> {
 }
 
 async fn cancel(caller: Caller, ask: Ask<One>) -> Result<Data<Job>, ApiError> {
-    find(&caller, &ask.path.id, Permission::AppWrite).await?;
+    // Whoever may not start a purge may not end one either.
+    let job = find(&caller, &ask.path.id, Permission::AppWrite).await?;
+    if job.kind == "purge" {
+        find(&caller, &ask.path.id, Permission::AppDelete).await?;
+    }
     Ok(Data(caller.hub.cancel_job_async(&ask.path.id).await?))
 }
 

@@ -10,7 +10,7 @@ use streamhub::{AppId, TenantId};
 
 use crate::answer::{Created, Done, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, Nothing};
+use crate::ask::{Ask, Json, NoQuery, Nothing};
 use crate::error::ApiError;
 use crate::policy::Somewhere;
 use crate::route::{Route, route};
@@ -69,7 +69,7 @@ async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<ApiTo
     Ok(List::slice(all.into_iter().filter(|token| is_theirs(&caller.within, token)), limit, offset))
 }
 
-async fn create(caller: Somewhere, ask: Ask<Nothing, Nothing, Json<New>>) -> Result<Created<Made>, ApiError> {
+async fn create(caller: Somewhere, ask: Ask<Nothing, NoQuery, Json<New>>) -> Result<Created<Made>, ApiError> {
     let Json(New { name, scope, app, tenant_id, allowed_ips }) = ask.body;
     let (reach, tenant) = match (scope, app) {
         (TokenScope::App, Some(app)) => {
@@ -90,7 +90,14 @@ async fn create(caller: Somewhere, ask: Ask<Nothing, Nothing, Json<New>>) -> Res
         }
         (TokenScope::Node, None) if caller.within != Within::Everything => return Err(ApiError::Forbidden),
         (TokenScope::Node, None) => (Reach::Node, caller.tenant(tenant_id)?),
-        (TokenScope::Global, None) => (Reach::Global, caller.tenant(tenant_id)?),
+        (TokenScope::Global, None) => {
+            let tenant = caller.tenant(tenant_id)?;
+            // Such a token may everything, which only those may give who have it.
+            if tenant == TenantId::platform() && caller.within != Within::Everything {
+                return Err(ApiError::Forbidden);
+            }
+            (Reach::Global, tenant)
+        }
     };
     let new = NewToken { name, reach, tenant, allowed_ips };
     let (id, token) = caller.hub.on_control(move |hub| hub.create_token(&new)).await?;

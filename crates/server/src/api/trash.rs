@@ -52,8 +52,7 @@ async fn restore(caller: Somewhere, ask: Ask<Which>) -> Result<Found<View>, ApiE
     let all = caller.hub.on_control(Hub::deleted_apps).await?;
     // The one that was deleted last is the last of that name.
     let last = all.iter().rev().find(|deleted| deleted.name == name.as_str());
-    if !last.is_some_and(|deleted| is_theirs(&caller.within, deleted)) {
-        return Err(ApiError::NotFound);
-    }
-    Ok(Found(caller.hub.undelete_async(&name).await?.into()))
+    let last = last.filter(|deleted| is_theirs(&caller.within, deleted)).ok_or(ApiError::NotFound)?;
+    let hub = caller.hub.meaning(&name, last.id);
+    Ok(Found(hub.undelete_async(&name).await?.into()))
 }

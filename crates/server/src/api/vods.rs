@@ -10,7 +10,7 @@ use streamhub::{HubError, Page};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::{Flag, flag, limit, page};
-use crate::ask::{Ask, Json, Nothing};
+use crate::ask::{Ask, Json, NoQuery, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -81,7 +81,7 @@ async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Vod>, ApiErro
     Ok(List::page(listed.data, listed.total, limit, if all { 0 } else { offset }))
 }
 
-async fn create(on: OnApp, ask: Ask<Nothing, Nothing, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {
+async fn create(on: OnApp, ask: Ask<Nothing, NoQuery, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {
     let Json(mut new) = ask.body;
     // A recording of which nothing else is said begins as it is announced.
     new.started_at.get_or_insert_with(Moment::now);
@@ -98,11 +98,11 @@ async fn show(on: OnApp, ask: Ask<Which>) -> Result<Found<Vod>, ApiError> {
 }
 
 async fn find(on: &OnApp, id: i64) -> Result<Vod, ApiError> {
-    let found = on.lease().await?.peek(move |tx| Ok::<_, HubError>(vods::by_id(tx, id)?)).await?;
+    let found = on.lease().await?.peek_one(move |tx| Ok::<_, HubError>(vods::by_id(tx, id)?)).await?;
     found.ok_or(ApiError::NotFound)
 }
 
-async fn update(on: OnApp, ask: Ask<Which, Nothing, Json<VodPatch>>) -> Result<Found<Vod>, ApiError> {
+async fn update(on: OnApp, ask: Ask<Which, NoQuery, Json<VodPatch>>) -> Result<Found<Vod>, ApiError> {
     Ok(Found(on.lease().await?.update_vod_async(ask.path.id, ask.body.0).await?))
 }
 

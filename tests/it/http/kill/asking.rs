@@ -108,7 +108,7 @@ pub(super) const ROUTES: &[(&str, u64)] = &[
 pub(super) const NOT_ASKED: &[&str] = &[
     // Counts once in the life of an installation.
     "setup.redeem",
-    // Needs a directory that somebody sealed; it is killed at each of its points in `hub::adopt`.
+    // Needs a directory that somebody sealed; it is killed at each of its points in `hub::life`.
     "app.adopt",
 ];
 
@@ -117,7 +117,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// SplitMix64.
+    /// `SplitMix64`.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -162,6 +162,12 @@ impl Request {
         Some(answer.status < 300 || answer.body.contains("answer_lost"))
     }
 
+    /// Whether it can be sent again with its key. Nobody is known to log in before it is done, so that each
+    /// attempt is one of its own.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.method == "POST" && self.action != "session.login"
+    }
+
     /// The thing of this name that it changes.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{} {name}", self.noun)
@@ -171,6 +177,7 @@ impl Request {
 /// A request to a route, of what is known to be there; none where nothing is. `name` is one that nothing had
 /// before. Apps that come and go are asked for by the client alone that made them, since what happens to
 /// them happens in several steps.
+#[allow(clippy::too_many_lines, reason = "an arm for each route")]
 pub(super) fn request(
     route: &'static str,
     name: &str,
