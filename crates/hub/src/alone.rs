@@ -1,6 +1,7 @@
 //! Having an app alone, and changing its database meanwhile.
 
 use streamhub_appstore::WriteTx;
+use streamhub_control::apps;
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
@@ -14,10 +15,11 @@ impl Hub {
     /// Nobody else uses the app, and its database is closed.
     pub(crate) fn alone(&self, id: &AppId) -> Result<Exclusive<AppOpener>> {
         let alone = self.shared.cache.exclusive(id)?;
-        if self.meant(id.as_str()).is_some() {
-            self.registered(id.as_str())?;
+        match self.meant(id.as_str()).map(|_| self.registered(id.as_str())) {
+            // One that is in the trash has given its name away.
+            Some(Err(error)) if self.read(|db| apps::by_name(db, id.as_str()))?.is_some() => Err(error),
+            _ => Ok(alone),
         }
-        Ok(alone)
     }
 
     /// Two apps, in one order for everybody, so that no two callers wait for each other.

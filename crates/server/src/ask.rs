@@ -20,7 +20,7 @@ use crate::error::ApiError;
 
 /// A parsed request: parameters of the path beyond those that its policy reads, of the query, and the body.
 #[derive(Debug)]
-pub(crate) struct Ask<P = Nothing, Q = NoQuery, B = Nothing> {
+pub(crate) struct Ask<P = Nothing, Q = NoFields, B = Nothing> {
     pub(crate) path: P,
     pub(crate) query: Q,
     pub(crate) body: B,
@@ -30,10 +30,10 @@ pub(crate) struct Ask<P = Nothing, Q = NoQuery, B = Nothing> {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Nothing {}
 
-/// No parameter of the query.
+/// No parameter of the query, or an object that says nothing.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NoQuery {}
+pub(crate) struct NoFields {}
 
 /// A body in JSON.
 #[derive(Debug)]
@@ -84,10 +84,15 @@ impl Body for Nothing {
     }
 
     async fn read(request: Request) -> Result<Self, ApiError> {
-        if request.body().is_end_stream() || Bytes::read(request).await?.is_empty() {
-            Ok(Self {})
-        } else {
-            Err(ApiError::invalid("invalid_body", "no body is taken here"))
+        if request.body().is_end_stream() {
+            return Ok(Self {});
+        }
+        // An object without fields says nothing either.
+        match &*Bytes::read(request).await? {
+            [] => Ok(Self {}),
+            body => serde_json::from_slice::<Object<NoFields>>(body).map(|_| Self {}).map_err(|error| {
+                ApiError::invalid("invalid_body", format!("no body is taken here: {error}"))
+            }),
         }
     }
 }

@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use streamhub::settings::Origin;
 use tokio::time;
 use tower_http::CompressionLevel;
@@ -122,16 +123,28 @@ async fn within_limits(service: &Service, request: Request, next: Next) -> Respo
     }
 }
 
-/// The request, once all of its body is there.
+/// The request, once all of its body is there. Of one that is too long as much again is read, so that the client
+/// can hear the answer.
 async fn whole(request: Request) -> Result<Request, ApiError> {
     if request.body().is_end_stream() {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
-    let mut sent = Request::new(body);
-    DefaultBodyLimit::max(MAX_BODY).apply(&mut sent);
-    let body = Bytes::from_request(sent, &()).await.map_err(|refused| ApiError::unread(refused.status()))?;
-    Ok(Request::from_parts(parts, Body::from(body)))
+    let (mut chunks, mut whole, mut length) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::unread(StatusCode::BAD_REQUEST))?;
+        length += chunk.len();
+        if length <= MAX_BODY {
+            whole.extend_from_slice(&chunk);
+        } else if length > 2 * MAX_BODY {
+            break;
+        }
+    }
+    if length > MAX_BODY {
+        Err(ApiError::BodyTooLarge)
+    } else {
+        Ok(Request::from_parts(parts, Body::from(whole)))
+    }
 }
 
 /// What of a request is longer than anything that is asked for here, as far as its head says.

@@ -15,6 +15,7 @@ mod body;
 mod config;
 mod connection;
 mod docs;
+mod entrance;
 mod error;
 mod idempotency;
 mod layers;

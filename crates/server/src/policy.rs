@@ -8,27 +8,21 @@
 //! answered as what is not there, 404; what may be read and not done, 403.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{FromRequestParts, RawPathParams, Request};
-use axum::http::Method;
-use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
-use axum::http::request::Parts;
+use axum::http::header::{ACCEPT, USER_AGENT};
 use schemars::{Schema, SchemaGenerator};
 use streamhub::access::{Permission, Principal, Who, Within};
-use streamhub::idempotency::Repeatable;
 use streamhub::sessions::Client;
 use streamhub::tokens::TokenScope;
 use streamhub::users::User;
 use streamhub::{Actor, AppId, Concerned, Hub, HubError, Owner, TenantId};
 
 use crate::address::{ClientAddress, is_forwarded};
+use crate::entrance::Entrance;
 use crate::error::ApiError;
-use crate::idempotency;
 use crate::metrics::Format;
 use crate::request;
-use crate::router::BASE;
 use crate::service::Service;
 
 /// Who may ask, as the documentation and the tests see it.
@@ -85,20 +79,6 @@ pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
-}
-
-/// A request before anybody was let in.
-pub(crate) struct Entrance {
-    service: Service,
-    parts: Parts,
-    /// Of the path; none where it is malformed.
-    parameters: Option<RawPathParams>,
-    /// The key under which the request may be sent again, and a print of what it asks for.
-    repeatable: Option<(String, String)>,
-    /// The hub, acting for whoever asks, once that is known.
-    acting: OnceLock<Hub>,
-    /// What it concerns, once that is known and the caller may know it.
-    concerned: OnceLock<Concerned>,
 }
 
 /// Somebody of whom nothing needs to be known.
@@ -183,98 +163,6 @@ pub(crate) struct OnApp {
     pub(crate) app: i64,
     /// Its tenant.
     pub(crate) tenant: TenantId,
-}
-
-impl Entrance {
-    /// Of a request, whose body is handed back to be read later.
-    pub(crate) async fn new(service: Service, request: Request) -> Result<(Self, Body), ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let (repeatable, body) = idempotency::find(&parts, body).await?;
-        let parameters = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
-        Ok((
-            Self {
-                service,
-                parts,
-                parameters,
-                repeatable,
-                acting: OnceLock::new(),
-                concerned: OnceLock::new(),
-            },
-            body,
-        ))
-    }
-
-    pub(crate) fn into_parts(self) -> Parts {
-        self.parts
-    }
-
-    /// The hub, acting for whoever asks, where that was found out.
-    pub(crate) fn acting(&self) -> Option<&Hub> {
-        self.acting.get()
-    }
-
-    /// Whom and what the request concerns, as far as that was found out.
-    pub(crate) fn concerned(&self) -> Concerned {
-        self.concerned.get().cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn method(&self) -> &Method {
-        &self.parts.method
-    }
-
-    /// The path, from where the API is.
-    pub(crate) fn path(&self) -> &str {
-        let path = self.parts.uri.path();
-        path.strip_prefix(BASE).unwrap_or(path)
-    }
-
-    /// The hub, for an address that is not blocked. Whatever a client says of its address, the peer's counts too.
-    async fn hub(&self) -> Result<Hub, ApiError> {
-        let hub = self.service.hub()?;
-        let found = self.parts.extensions.get::<ClientAddress>();
-        let addresses = found
-            .map_or([None; 2], |found| [found.peer, found.client.filter(|_| found.client != found.peer)]);
-        for address in addresses.into_iter().flatten() {
-            if hub.is_blocked_async(address).await? {
-                return Err(ApiError::Blocked);
-            }
-        }
-        Ok(hub)
-    }
-
-    fn parameter(&self, name: &str) -> &str {
-        let mut all = self.parameters.iter().flatten();
-        all.find(|(known, _)| *known == name).map(|(_, value)| value).unwrap_or_default()
-    }
-
-    fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
-        self.parts.headers.get(name)?.to_str().ok()
-    }
-
-    fn address(&self) -> Option<IpAddr> {
-        self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
-    }
-
-    /// The token after `Bearer`; the scheme's case does not count.
-    fn bearer(&self) -> Option<&str> {
-        let (scheme, credential) = self.header(AUTHORIZATION)?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
-    }
-
-    fn act(&self, hub: &Hub, principal: String) -> Hub {
-        let repeatable = self.repeatable.as_ref();
-        let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
-        let actor = Actor {
-            principal,
-            address: self.address(),
-            request: Some(request::id().to_string()),
-            repeatable,
-        };
-        request::name_principal(&actor.principal);
-        let acting = hub.acting(actor);
-        let _ = self.acting.set(acting.clone());
-        acting
-    }
 }
 
 impl Access for Anyone {

@@ -15,9 +15,10 @@ use streamhub::{Concerned, Hub};
 
 use crate::answer::Answer;
 use crate::ask::{Ask, Body};
+use crate::entrance::Entrance;
 use crate::error::ApiError;
 use crate::idempotency::once;
-use crate::policy::{Access, Entrance, Parameter, Policy};
+use crate::policy::{Access, Parameter, Policy};
 use crate::service::Service;
 
 /// One route.

@@ -155,17 +155,17 @@ fn principals(place: &Place) -> Vec<String> {
 fn each_change_is_the_same_with_a_server_and_without() {
     let home = streamhub_tests::files::scratch();
     copies(home.path());
-    let (alone, served) = (Place::new(), Place::new());
-    let server = served.streamhub().serve();
+    let (alone, there) = (Place::new(), Place::new());
+    let server = there.streamhub().serve();
     server.wait_until_ready();
     let mut different = Vec::new();
     for line in LINES {
         if *line == "app delete talk --lost" {
-            for place in [&alone, &served] {
+            for place in [&alone, &there] {
                 fs::remove_dir_all(place.path("apps/talk")).expect("a directory");
             }
         }
-        let (here, there) = (said(&alone, line, home.path()), said(&served, line, home.path()));
+        let (here, there) = (said(&alone, line, home.path()), said(&there, line, home.path()));
         if here != there {
             different.push(format!("without a server:\n{here}\nwith one:\n{there}"));
         }
@@ -173,8 +173,8 @@ fn each_change_is_the_same_with_a_server_and_without() {
     assert!(different.is_empty(), "{}", different.join("\n----\n"));
     assert!(server.stop().success());
     assert_eq!(principals(&alone), [format!("cli:{}", nix::unistd::getuid())]);
-    assert_eq!(principals(&served), ["local"]);
-    for place in [&alone, &served] {
+    assert_eq!(principals(&there), ["local"]);
+    for place in [&alone, &there] {
         let _ = place.streamhub().run(["doctor"]).expect(0);
     }
 }

@@ -24,9 +24,9 @@ fn names(place: &Place) -> Vec<String> {
 
 #[test]
 fn the_named_server_is_asked_and_not_the_data_directory() {
-    let (served, other) = (Place::new(), Place::new());
-    let token = served.streamhub().run(["token", "create", "admin"]).expect(0);
-    let server = served.streamhub().serve();
+    let (there, other) = (Place::new(), Place::new());
+    let token = there.streamhub().run(["token", "create", "admin"]).expect(0);
+    let server = there.streamhub().serve();
     server.wait_until_ready();
     let url = format!("http://{}/", server.address());
     let file = file_with(&other, token.stdout(), 0o600);
@@ -46,9 +46,9 @@ fn the_named_server_is_asked_and_not_the_data_directory() {
     let _ = file_with(&other, &json!({ "url": url, "token": token.stdout().trim() }).to_string(), 0o600);
     let _ = other.streamhub().run(["app", "create", "by-file", "--token-file", file]).expect(0);
 
-    assert_eq!(names(&served), ["by-env", "by-file", "by-option"]);
+    assert_eq!(names(&there), ["by-env", "by-file", "by-option"]);
     assert!(names(&other).is_empty());
-    let audit = json_of(&served, &["audit", "list", "--limit", "1"]);
+    let audit = json_of(&there, &["audit", "list", "--limit", "1"]);
     assert_eq!(audit["entries"][0]["principal"], "token:1");
     assert!(server.stop().success());
 }

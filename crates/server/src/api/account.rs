@@ -11,7 +11,7 @@ use streamhub::users::{User, UserChange};
 
 use crate::answer::{Done, Found};
 use crate::api::auth::{chosen, email_of};
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::Person;
 use crate::route::{Route, route};
@@ -72,14 +72,14 @@ async fn show(person: Person, _: Ask) -> Result<Found<Account>, ApiError> {
     Ok(Found(Account { user: user.clone(), memberships: roles.iter().map(membership).collect() }))
 }
 
-async fn change(person: Person, ask: Ask<Nothing, NoQuery, Json<Patch>>) -> Result<Found<User>, ApiError> {
+async fn change(person: Person, ask: Ask<Nothing, NoFields, Json<Patch>>) -> Result<Found<User>, ApiError> {
     let Json(Patch { email, name }) = ask.body;
     let email = email.as_deref().map(email_of).transpose()?;
     let change = UserChange { email, name };
     Ok(Found(person.hub.on_control(move |hub| hub.change_account(&person.user.id, &change)).await?))
 }
 
-async fn password(person: Person, ask: Ask<Nothing, NoQuery, Json<Passwords>>) -> Result<Done, ApiError> {
+async fn password(person: Person, ask: Ask<Nothing, NoFields, Json<Passwords>>) -> Result<Done, ApiError> {
     let Json(Passwords { old_password, new_password }) = ask.body;
     let change = PasswordChange {
         user_id: person.user.id,

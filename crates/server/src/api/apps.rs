@@ -9,7 +9,7 @@ use streamhub::{AppChange, AppId, Hub, HubError, NewApp, Seal, TenantId};
 
 use crate::answer::{Created, Found, List};
 use crate::api::{Flag, Paging, flag};
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{Caller, OnApp, Somewhere};
 use crate::route::{Route, repeatable, route};
@@ -117,7 +117,10 @@ async fn list(caller: Caller, ask: Ask<Nothing, Paging>) -> Result<List<View>, A
     Ok(List::slice(seen.map(View::from), limit, offset))
 }
 
-async fn create(caller: Somewhere, ask: Ask<Nothing, NoQuery, Json<New>>) -> Result<Created<View>, ApiError> {
+async fn create(
+    caller: Somewhere,
+    ask: Ask<Nothing, NoFields, Json<New>>,
+) -> Result<Created<View>, ApiError> {
     let Json(New { name, display_name, room_prefix, tenant_id }) = ask.body;
     let tenant = caller.tenant(tenant_id)?;
     let new = NewApp { name, tenant, display_name, room_prefix };
@@ -146,7 +149,7 @@ async fn show(on: OnApp, _: Ask) -> Result<Found<View>, ApiError> {
     Ok(Found(app.into()))
 }
 
-async fn update(on: OnApp, ask: Ask<Nothing, NoQuery, Json<AppChange>>) -> Result<Found<View>, ApiError> {
+async fn update(on: OnApp, ask: Ask<Nothing, NoFields, Json<AppChange>>) -> Result<Found<View>, ApiError> {
     let Json(change) = ask.body;
     let app = on.hub.on_control(move |hub| hub.update_app(&on.id, &change)).await?;
     Ok(Found(app.into()))
@@ -165,7 +168,7 @@ async fn seal(on: OnApp, _: Ask) -> Result<Found<Seal>, ApiError> {
     Ok(Found(on.hub.seal_async(&on.id).await?))
 }
 
-async fn rename(on: OnApp, ask: Ask<Nothing, NoQuery, Json<Rename>>) -> Result<Found<View>, ApiError> {
+async fn rename(on: OnApp, ask: Ask<Nothing, NoFields, Json<Rename>>) -> Result<Found<View>, ApiError> {
     let Json(Rename { name }) = ask.body;
     Ok(Found(on.hub.rename_async(&on.id, &name).await?.into()))
 }

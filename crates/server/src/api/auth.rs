@@ -12,7 +12,7 @@ use streamhub::users::User;
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{Person, Stranger};
 use crate::route::{Route, route};
@@ -94,7 +94,7 @@ impl From<LoginError> for ApiError {
 
 async fn set_up(
     stranger: Stranger,
-    ask: Ask<Nothing, NoQuery, Json<First>>,
+    ask: Ask<Nothing, NoFields, Json<First>>,
 ) -> Result<Created<User>, ApiError> {
     let Json(First { token, email, password, name }) = ask.body;
     let wanted =
@@ -104,7 +104,7 @@ async fn set_up(
 
 async fn login(
     stranger: Stranger,
-    ask: Ask<Nothing, NoQuery, Json<Credentials>>,
+    ask: Ask<Nothing, NoFields, Json<Credentials>>,
 ) -> Result<Found<Begun>, ApiError> {
     let Json(Credentials { email, password, totp }) = ask.body;
     let login = Login { email, password: Password::offered(password), totp, client: stranger.client };

@@ -8,7 +8,7 @@ use streamhub::nodes::{NewNode, Node, NodeStatus};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{OnNode, Platform};
 use crate::route::{Route, route};
@@ -79,14 +79,14 @@ struct Which {
     id: String,
 }
 
-async fn join(on: OnNode, ask: Ask<Nothing, NoQuery, Json<Join>>) -> Result<Found<Joined>, ApiError> {
+async fn join(on: OnNode, ask: Ask<Nothing, NoFields, Json<Join>>) -> Result<Found<Joined>, ApiError> {
     let Json(Join { name, url, region }) = ask.body;
     let new = NewNode { name: name.clone(), url, region };
     let node_id = on.hub.on_control(move |hub| hub.join_node(&new)).await?;
     Ok(Found(Joined { node_id, name }))
 }
 
-async fn heartbeat(on: OnNode, ask: Ask<Nothing, NoQuery, Json<Heartbeat>>) -> Result<Done, ApiError> {
+async fn heartbeat(on: OnNode, ask: Ask<Nothing, NoFields, Json<Heartbeat>>) -> Result<Done, ApiError> {
     let Json(Heartbeat { node_id, stats }) = ask.body;
     on.hub.on_control(move |hub| hub.node_alive(&node_id, &Value::Object(stats))).await?;
     Ok(Done)
@@ -94,7 +94,7 @@ async fn heartbeat(on: OnNode, ask: Ask<Nothing, NoQuery, Json<Heartbeat>>) -> R
 
 async fn create(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<Join>>,
+    ask: Ask<Nothing, NoFields, Json<Join>>,
 ) -> Result<Created<Node>, ApiError> {
     let Json(Join { name, url, region }) = ask.body;
     let new = NewNode { name, url, region };
@@ -106,7 +106,7 @@ async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<Node
     Ok(List::slice(platform.hub.on_control(|hub| hub.registry().nodes()).await?, limit, offset))
 }
 
-async fn update(platform: Platform, ask: Ask<Which, NoQuery, Json<Patch>>) -> Result<Found<Node>, ApiError> {
+async fn update(platform: Platform, ask: Ask<Which, NoFields, Json<Patch>>) -> Result<Found<Node>, ApiError> {
     let (id, Json(Patch { status })) = (ask.path.id, ask.body);
     Ok(Found(platform.hub.on_control(move |hub| hub.set_node_status(&id, status)).await?))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use streamhub::access::Permission;
 
 use crate::answer::Found;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, route};
@@ -27,7 +27,7 @@ async fn show(on: OnApp, _: Ask) -> Result<Found<Value>, ApiError> {
 
 async fn patch(
     on: OnApp,
-    ask: Ask<Nothing, NoQuery, Json<Map<String, Value>>>,
+    ask: Ask<Nothing, NoFields, Json<Map<String, Value>>>,
 ) -> Result<Found<Value>, ApiError> {
     let Json(patch) = ask.body;
     Ok(Found(on.hub.patch_app_config_async(&on.id, Value::Object(patch)).await?.masked()))

@@ -15,7 +15,7 @@ use streamhub::{AppBackup, Health, Purged, Uuid};
 use crate::answer::{Accepted, Answer, Data, List};
 use crate::api::Paging;
 use crate::api::jobs::Started;
-use crate::ask::{Ask, Json, NoQuery, Nothing, Optional};
+use crate::ask::{Ask, Json, NoFields, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -98,21 +98,21 @@ async fn health(on: OnApp, _: Ask) -> Result<Data<Health>, ApiError> {
 
 async fn optimize(
     on: OnApp,
-    ask: Ask<Nothing, NoQuery, Optional<Start>>,
+    ask: Ask<Nothing, NoFields, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Optimize, ask.body).await
 }
 
 async fn check(
     on: OnApp,
-    ask: Ask<Nothing, NoQuery, Optional<Start>>,
+    ask: Ask<Nothing, NoFields, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Check, ask.body).await
 }
 
 async fn checkpoint(
     on: OnApp,
-    ask: Ask<Nothing, NoQuery, Optional<Start>>,
+    ask: Ask<Nothing, NoFields, Optional<Start>>,
 ) -> Result<Accepted<Started>, ApiError> {
     start(&on, Work::Checkpoint, ask.body).await
 }
@@ -129,7 +129,7 @@ async fn started(on: OnApp, id: String) -> Result<Accepted<Started>, ApiError> {
     Ok(Accepted(on.hub.job_async(&id).await?.into()))
 }
 
-async fn purge(on: OnApp, ask: Ask<Nothing, NoQuery, Json<Purge>>) -> Result<Purging, ApiError> {
+async fn purge(on: OnApp, ask: Ask<Nothing, NoFields, Json<Purge>>) -> Result<Purging, ApiError> {
     let Json(Purge { scope, confirm }) = ask.body;
     if confirm != Value::Bool(true) {
         return Err(ApiError::invalid(

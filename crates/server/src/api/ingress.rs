@@ -9,7 +9,7 @@ use streamhub::ingress::{self, Ingress, NewIngress, Password, StreamKey};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, route};
@@ -76,7 +76,7 @@ async fn list(on: OnApp, ask: Ask<Nothing, Paging>) -> Result<List<Ingress>, Api
     Ok(List::page(data, listed.total, limit, offset))
 }
 
-async fn create(on: OnApp, ask: Ask<Nothing, NoQuery, Json<New>>) -> Result<Created<Made>, ApiError> {
+async fn create(on: OnApp, ask: Ask<Nothing, NoFields, Json<New>>) -> Result<Created<Made>, ApiError> {
     let Json(New { room, stream_key, password, requires_password }) = ask.body;
     let random = (requires_password && password.is_none()).then(Password::random);
     let password = password.or_else(|| random.clone());

@@ -12,7 +12,7 @@ use streamhub::{Hub, Pruned, TenantId};
 
 use crate::answer::{Found, List};
 use crate::api::{limit, page};
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{Caller, OnApp, Platform};
 use crate::route::{Route, route};
@@ -158,7 +158,7 @@ async fn read(hub: &Hub, of: Of, filter: Filter) -> Result<List<Entry>, ApiError
 
 async fn prune_logs(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<Prune>>,
+    ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let Json(Prune { before, dry_run }) = ask.body;
     let pruned = platform.hub.on_control(move |hub| {
@@ -173,7 +173,7 @@ async fn prune_logs(
 
 async fn prune_audit(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<Prune>>,
+    ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let Json(Prune { before, dry_run }) = ask.body;
     let pruned = platform.hub.on_control(move |hub| {

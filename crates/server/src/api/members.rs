@@ -8,7 +8,7 @@ use streamhub::members::{Member, Role};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnTenant;
 use crate::route::{Route, route};
@@ -57,12 +57,15 @@ async fn list(on: OnTenant, ask: Ask<Nothing, Paging>) -> Result<List<Member>, A
     Ok(List::slice(all, limit, offset))
 }
 
-async fn add(on: OnTenant, ask: Ask<Nothing, NoQuery, Json<NewMember>>) -> Result<Created<Member>, ApiError> {
+async fn add(
+    on: OnTenant,
+    ask: Ask<Nothing, NoFields, Json<NewMember>>,
+) -> Result<Created<Member>, ApiError> {
     let Json(NewMember { user, role }) = ask.body;
     Ok(Created(on.hub.on_control(move |hub| hub.add_member(&on.tenant, &user, role)).await?))
 }
 
-async fn change(on: OnTenant, ask: Ask<Which, NoQuery, Json<NewRole>>) -> Result<Found<Member>, ApiError> {
+async fn change(on: OnTenant, ask: Ask<Which, NoFields, Json<NewRole>>) -> Result<Found<Member>, ApiError> {
     let (user, Json(NewRole { role })) = (ask.path.user, ask.body);
     Ok(Found(on.hub.on_control(move |hub| hub.change_member(&on.tenant, &user, role)).await?))
 }

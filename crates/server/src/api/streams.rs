@@ -9,7 +9,7 @@ use streamhub::streams::{self, NewStream, Status, Stream, StreamFilter};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::{limit, page};
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -62,7 +62,7 @@ async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Stream>, ApiE
     Ok(List::page(listed.data, listed.total, limit, offset))
 }
 
-async fn start(on: OnApp, ask: Ask<Nothing, NoQuery, Json<NewStream>>) -> Result<Created<Stream>, ApiError> {
+async fn start(on: OnApp, ask: Ask<Nothing, NoFields, Json<NewStream>>) -> Result<Created<Stream>, ApiError> {
     Ok(Created(on.lease().await?.start_stream_async(ask.body.0).await?))
 }
 

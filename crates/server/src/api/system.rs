@@ -11,7 +11,7 @@ use streamhub::{Adoption, AppSize, Health, Hub, Proof, TenantId};
 use crate::answer::{Created, Data, List};
 use crate::api::Paging;
 use crate::api::apps::View;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::metrics::{self, Exposition};
 use crate::policy::{OnMetrics, Platform};
@@ -87,7 +87,7 @@ async fn sizes(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<App
 
 async fn adopt(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<Adopt>>,
+    ask: Ask<Nothing, NoFields, Json<Adopt>>,
 ) -> Result<Created<Adopted>, ApiError> {
     let Json(Adopt { dir, tenant_id, unsealed }) = ask.body;
     if !Path::new(&dir).is_absolute() {

@@ -10,7 +10,7 @@ use streamhub::{Hub, TenantChange, TenantId};
 
 use crate::answer::{Created, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing, Object};
+use crate::ask::{Ask, Json, NoFields, Nothing, Object};
 use crate::error::ApiError;
 use crate::policy::{OnTenant, Platform, Somewhere};
 use crate::route::{Route, repeatable, route};
@@ -86,7 +86,7 @@ async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Tenan
 
 async fn create(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<New>>,
+    ask: Ask<Nothing, NoFields, Json<New>>,
 ) -> Result<Created<View>, ApiError> {
     let Json(New { id, name, plan }) = ask.body;
     let id = id.unwrap_or_else(TenantId::generate);
@@ -114,7 +114,7 @@ async fn view(hub: &Hub, id: TenantId) -> Result<View, ApiError> {
     Ok(found.await?)
 }
 
-async fn update(on: OnTenant, ask: Ask<Nothing, NoQuery, Json<Patch>>) -> Result<Found<View>, ApiError> {
+async fn update(on: OnTenant, ask: Ask<Nothing, NoFields, Json<Patch>>) -> Result<Found<View>, ApiError> {
     let Json(Patch { name, plan, quotas }) = ask.body;
     if (plan.is_some() || quotas.is_some()) && !on.principal.is_platform() {
         return Err(ApiError::Forbidden);

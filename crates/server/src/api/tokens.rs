@@ -10,7 +10,7 @@ use streamhub::{AppId, TenantId};
 
 use crate::answer::{Created, Done, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::Somewhere;
 use crate::route::{Route, route};
@@ -69,7 +69,10 @@ async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<ApiTo
     Ok(List::slice(all.into_iter().filter(|token| is_theirs(&caller.within, token)), limit, offset))
 }
 
-async fn create(caller: Somewhere, ask: Ask<Nothing, NoQuery, Json<New>>) -> Result<Created<Made>, ApiError> {
+async fn create(
+    caller: Somewhere,
+    ask: Ask<Nothing, NoFields, Json<New>>,
+) -> Result<Created<Made>, ApiError> {
     let Json(New { name, scope, app, tenant_id, allowed_ips }) = ask.body;
     let (reach, tenant) = match (scope, app) {
         (TokenScope::App, Some(app)) => {

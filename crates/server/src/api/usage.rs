@@ -9,7 +9,7 @@ use streamhub::usage::Reading;
 
 use crate::answer::{Done, Found, List};
 use crate::api::Paging;
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{OnApp, OnTenant};
 use crate::route::{Route, repeatable, route};
@@ -50,7 +50,7 @@ async fn history(on: OnTenant, ask: Ask<Nothing, Paging>) -> Result<List<Reading
     Ok(List::slice(all, limit, offset))
 }
 
-async fn meter(on: OnApp, ask: Ask<Nothing, NoQuery, Json<New>>) -> Result<Done, ApiError> {
+async fn meter(on: OnApp, ask: Ask<Nothing, NoFields, Json<New>>) -> Result<Done, ApiError> {
     on.lease().await?.meter_egress_async(ask.body.0.egress_bytes).await?;
     Ok(Done)
 }

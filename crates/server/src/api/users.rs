@@ -9,7 +9,7 @@ use streamhub::users::{NewUser, User, UserStatus};
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
 use crate::api::auth::{chosen, email_of};
-use crate::ask::{Ask, Json, NoQuery, Nothing, Optional};
+use crate::ask::{Ask, Json, NoFields, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::Platform;
 use crate::route::{Route, repeatable, route};
@@ -103,7 +103,7 @@ async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<User
 
 async fn create(
     platform: Platform,
-    ask: Ask<Nothing, NoQuery, Json<New>>,
+    ask: Ask<Nothing, NoFields, Json<New>>,
 ) -> Result<Created<User>, ApiError> {
     let Json(New { email, name, password, is_superadmin }) = ask.body;
     let email = email_of(&email)?;
@@ -125,14 +125,14 @@ async fn show(platform: Platform, ask: Ask<Which>) -> Result<Found<User>, ApiErr
     Ok(Found(platform.hub.on_control(move |hub| hub.registry().user(&who)).await?))
 }
 
-async fn update(platform: Platform, ask: Ask<Which, NoQuery, Json<Patch>>) -> Result<Found<User>, ApiError> {
+async fn update(platform: Platform, ask: Ask<Which, NoFields, Json<Patch>>) -> Result<Found<User>, ApiError> {
     let (who, Json(Patch { status })) = (ask.path.user, ask.body);
     Ok(Found(platform.hub.on_control(move |hub| hub.set_user_status(&who, status)).await?))
 }
 
 async fn reset_password(
     platform: Platform,
-    ask: Ask<Which, NoQuery, Optional<Reset>>,
+    ask: Ask<Which, NoFields, Optional<Reset>>,
 ) -> Result<Found<WasReset>, ApiError> {
     let (who, Reset { password }) = (ask.path.user, ask.body.0.unwrap_or_default());
     let (password, shown) = if let Some(password) = password {

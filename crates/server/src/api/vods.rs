@@ -10,7 +10,7 @@ use streamhub::{HubError, Page};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::{Flag, flag, limit, page};
-use crate::ask::{Ask, Json, NoQuery, Nothing};
+use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -25,7 +25,9 @@ pub(super) fn routes() -> Vec<Route> {
             .about("Add a recording; one that begins has to be within the tenant's quotas")
             .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::GET, ONE, "vod.show", Permission::AppRead, show).about("Show a recording"),
-        route(Method::PATCH, ONE, "vod.update", Permission::AppWrite, update).about("Change a recording"),
+        route(Method::PATCH, ONE, "vod.update", Permission::AppWrite, update)
+            .about("Change a recording")
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::DELETE, ONE, "vod.delete", Permission::AppWrite, delete)
             .about("Remove a recording and its local file"),
     ]
@@ -81,7 +83,7 @@ async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Vod>, ApiErro
     Ok(List::page(listed.data, listed.total, limit, if all { 0 } else { offset }))
 }
 
-async fn create(on: OnApp, ask: Ask<Nothing, NoQuery, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {
+async fn create(on: OnApp, ask: Ask<Nothing, NoFields, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {
     let Json(mut new) = ask.body;
     // A recording of which nothing else is said begins as it is announced.
     new.started_at.get_or_insert_with(Moment::now);
@@ -102,7 +104,7 @@ async fn find(on: &OnApp, id: i64) -> Result<Vod, ApiError> {
     found.ok_or(ApiError::NotFound)
 }
 
-async fn update(on: OnApp, ask: Ask<Which, NoQuery, Json<VodPatch>>) -> Result<Found<Vod>, ApiError> {
+async fn update(on: OnApp, ask: Ask<Which, NoFields, Json<VodPatch>>) -> Result<Found<Vod>, ApiError> {
     Ok(Found(on.lease().await?.update_vod_async(ask.path.id, ask.body.0).await?))
 }
 

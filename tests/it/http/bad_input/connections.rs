@@ -182,5 +182,7 @@ fn who_says_that_it_is_somebody_else_is_nobody() {
         }
     }
     assert_eq!(metrics(&[("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-For", "127.0.0.1")]), 401);
-    assert_eq!(metrics(&[("X-Forwarded-Host", "localhost")]), 200, "a name is no address");
+    for header in ["X-Forwarded-Host", "X-Forwarded-Proto", "Via"] {
+        assert_eq!(metrics(&[(header, "x")]), 401, "{header}: a proxy asks for somebody");
+    }
 }

@@ -1,0 +1,125 @@
+//! A request on its way in: what it says of itself, and what was found out of it so far.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::Method;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use streamhub::idempotency::Repeatable;
+use streamhub::{Actor, Concerned, Hub};
+
+use crate::address::ClientAddress;
+use crate::error::ApiError;
+use crate::idempotency;
+use crate::request;
+use crate::router::BASE;
+use crate::service::Service;
+
+/// A request before anybody was let in.
+pub(crate) struct Entrance {
+    pub(crate) service: Service,
+    pub(crate) parts: Parts,
+    /// Of the path; none where it is malformed.
+    pub(crate) parameters: Option<RawPathParams>,
+    /// The key under which the request may be sent again, and a print of what it asks for.
+    pub(crate) repeatable: Option<(String, String)>,
+    /// The hub, acting for whoever asks, once that is known.
+    pub(crate) acting: OnceLock<Hub>,
+    /// What it concerns, once that is known and the caller may know it.
+    pub(crate) concerned: OnceLock<Concerned>,
+}
+
+impl Entrance {
+    /// Of a request, whose body is handed back to be read later.
+    pub(crate) async fn new(service: Service, request: Request) -> Result<(Self, Body), ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let (repeatable, body) = idempotency::find(&parts, body).await?;
+        let parameters = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+        Ok((
+            Self {
+                service,
+                parts,
+                parameters,
+                repeatable,
+                acting: OnceLock::new(),
+                concerned: OnceLock::new(),
+            },
+            body,
+        ))
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        self.parts
+    }
+
+    /// The hub, acting for whoever asks, where that was found out.
+    pub(crate) fn acting(&self) -> Option<&Hub> {
+        self.acting.get()
+    }
+
+    /// Whom and what the request concerns, as far as that was found out.
+    pub(crate) fn concerned(&self) -> Concerned {
+        self.concerned.get().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The path, from where the API is.
+    pub(crate) fn path(&self) -> &str {
+        let path = self.parts.uri.path();
+        path.strip_prefix(BASE).unwrap_or(path)
+    }
+
+    /// The hub, for an address that is not blocked. Whatever a client says of its address, the peer's counts too.
+    pub(crate) async fn hub(&self) -> Result<Hub, ApiError> {
+        let hub = self.service.hub()?;
+        let found = self.parts.extensions.get::<ClientAddress>();
+        let addresses = found
+            .map_or([None; 2], |found| [found.peer, found.client.filter(|_| found.client != found.peer)]);
+        for address in addresses.into_iter().flatten() {
+            if hub.is_blocked_async(address).await? {
+                return Err(ApiError::Blocked);
+            }
+        }
+        Ok(hub)
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> &str {
+        let mut all = self.parameters.iter().flatten();
+        all.find(|(known, _)| *known == name).map(|(_, value)| value).unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
+    }
+
+    /// The token after `Bearer`; the scheme's case does not count.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        let (scheme, credential) = self.header(AUTHORIZATION)?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+    }
+
+    pub(crate) fn act(&self, hub: &Hub, principal: String) -> Hub {
+        let repeatable = self.repeatable.as_ref();
+        let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
+        let actor = Actor {
+            principal,
+            address: self.address(),
+            request: Some(request::id().to_string()),
+            repeatable,
+        };
+        request::name_principal(&actor.principal);
+        let acting = hub.acting(actor);
+        let _ = self.acting.set(acting.clone());
+        acting
+    }
+}
