@@ -107,8 +107,18 @@ impl Reach {
     }
 }
 
-const COLUMNS: &str = "api_tokens.id, api_tokens.name, scope, app_id, api_tokens.tenant_id, allowed_ips_json, \
-    last_used_at, api_tokens.created_at, revoked";
+/// A token for one app is its owner's, whatever an older registry says.
+const OWNER: &str = "CASE WHEN scope = 'app' AND apps.id IS NOT NULL THEN coalesce(apps.tenant_id, 'platform') \
+    ELSE api_tokens.tenant_id END";
+
+const FROM: &str = "FROM api_tokens LEFT JOIN apps ON apps.id = app_id";
+
+fn select(which: &str) -> String {
+    format!(
+        "SELECT api_tokens.id, api_tokens.name, scope, app_id, {OWNER}, allowed_ips_json, last_used_at, \
+         api_tokens.created_at, revoked {FROM} {which}"
+    )
+}
 
 /// Makes a token and returns its number and, for the only time, the token itself.
 pub fn create(db: &Connection, new: &NewToken) -> Result<Result<(i64, Token), NotCreated>> {
@@ -142,24 +152,19 @@ pub fn create(db: &Connection, new: &NewToken) -> Result<Result<(i64, Token), No
 
 /// All tokens, by number.
 pub fn list(db: &Connection) -> Result<Vec<ApiToken>> {
-    db.prepare(&format!("SELECT {COLUMNS} FROM api_tokens ORDER BY id"))?.query_map([], read)?.collect()
+    db.prepare(&select("ORDER BY api_tokens.id"))?.query_map([], read)?.collect()
 }
 
 /// A tenant's tokens, by number.
 pub fn of_tenant(db: &Connection, tenant: &TenantId) -> Result<Vec<ApiToken>> {
-    db.prepare(&format!("SELECT {COLUMNS} FROM api_tokens WHERE tenant_id = :tenant ORDER BY id"))?
+    db.prepare(&select(&format!("WHERE {OWNER} = :tenant ORDER BY api_tokens.id")))?
         .query_map(named_params! { ":tenant": tenant }, read)?
         .collect()
 }
 
 /// The token of this number.
 pub fn get(db: &Connection, id: i64) -> Result<Option<ApiToken>> {
-    db.query_row(
-        &format!("SELECT {COLUMNS} FROM api_tokens WHERE id = :id"),
-        named_params! { ":id": id },
-        read,
-    )
-    .optional()
+    db.query_row(&select("WHERE api_tokens.id = :id"), named_params! { ":id": id }, read).optional()
 }
 
 /// The token that somebody offers; none where it is revoked, or where its app is deleted or gone.
@@ -197,10 +202,9 @@ pub fn touch<'a>(db: &Connection, used: impl IntoIterator<Item = (i64, &'a Momen
 }
 
 fn by_hash_sql() -> String {
-    format!(
-        "SELECT {COLUMNS} FROM api_tokens LEFT JOIN apps ON apps.id = app_id \
-         WHERE token_hash = :hash AND revoked = 0 AND (scope <> 'app' OR apps.state <> 'deleted') \
-         ORDER BY api_tokens.id LIMIT 1"
+    select(
+        "WHERE token_hash = :hash AND revoked = 0 AND (scope <> 'app' OR apps.state <> 'deleted') \
+         ORDER BY api_tokens.id LIMIT 1",
     )
 }
 
@@ -305,5 +309,17 @@ mod tests {
     fn a_token_is_found_by_two_indices() {
         let plan = plan(&database(), &by_hash_sql());
         assert!(plan.contains("_streamhub_api_tokens_by_hash") && !plan.contains("SCAN"), "{plan}");
+    }
+
+    #[test]
+    fn a_token_for_one_app_is_its_owners_whatever_an_older_registry_says() {
+        let db = database();
+        let acme = tenant(&db, "acme");
+        let app = app(&db, "one", &acme);
+        let older = "INSERT INTO api_tokens (name, token_hash, scope, app_id) VALUES ('old', 'x', 'app', ?1)";
+        db.execute(older, [app]).unwrap();
+        let of = |tenant: &TenantId| of_tenant(&db, tenant).unwrap().len();
+        assert_eq!((of(&acme), of(&TenantId::platform())), (1, 0));
+        assert_eq!(list(&db).unwrap()[0].tenant_id, Some(acme));
     }
 }

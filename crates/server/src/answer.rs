@@ -172,13 +172,29 @@ impl IntoResponse for Done {
 
 /// A page for a browser.
 #[derive(Debug)]
-pub(crate) struct Page(pub(crate) String);
+pub(crate) struct Page(pub(crate) &'static str);
+
+/// JSON that was written before.
+#[derive(Debug)]
+pub(crate) struct Written(pub(crate) &'static str);
 
 impl Answer for Page {
     const MEDIA: &'static [&'static str] = &["text/html"];
 
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         Some(schemars::json_schema!({ "type": "string" }))
+    }
+}
+
+impl Answer for Written {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        Some(schemars::json_schema!({ "type": "object" }))
+    }
+}
+
+impl IntoResponse for Written {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, "application/json")], self.0).into_response()
     }
 }
 

@@ -1,14 +1,15 @@
 //! Whether the server lives, whether it may be given work, and what it can be asked.
 
+use std::sync::LazyLock;
+
 use axum::http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use streamhub::Hub;
 use streamhub::time;
 
-use crate::answer::{Found, Page};
-use crate::ask::Ask;
+use crate::answer::{Found, Page, Written};
+use crate::ask::{Ask, Nothing};
 use crate::docs;
 use crate::error::ApiError;
 use crate::policy::Anyone;
@@ -31,6 +32,12 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, "/docs", "server.docs", (), page).about("Describe this API to people"),
     ]
 }
+
+/// The document, written once.
+static WRITTEN: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+
+/// The page, written once.
+static PAGE: LazyLock<String> = LazyLock::new(|| docs::page(&DOCUMENT));
 
 /// The process lives; nothing is said of the databases.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,7 +69,8 @@ pub(crate) struct Apps {
     missing: u64,
 }
 
-async fn health(anyone: Anyone, _: Ask) -> Result<Found<Health>, ApiError> {
+/// Probes may bring what they like along, such as a number that keeps answers from being remembered.
+async fn health(anyone: Anyone, _: Ask<Nothing, Nothing>) -> Result<Found<Health>, ApiError> {
     Ok(Found(Health {
         status: "ok",
         up: true,
@@ -72,16 +80,16 @@ async fn health(anyone: Anyone, _: Ask) -> Result<Found<Health>, ApiError> {
     }))
 }
 
-async fn ready(anyone: Anyone, _: Ask) -> Result<Found<Ready>, ApiError> {
+async fn ready(anyone: Anyone, _: Ask<Nothing, Nothing>) -> Result<Found<Ready>, ApiError> {
     let tally = anyone.service.hub()?.on_control(Hub::tally).await?;
     let apps = Apps { total: tally.total, quarantined: tally.pending, missing: tally.missing };
     Ok(Found(Ready { status: "ready", apps }))
 }
 
 async fn page(_: Anyone, _: Ask) -> Result<Page, ApiError> {
-    Ok(Page(docs::page(&DOCUMENT)))
+    Ok(Page(&PAGE))
 }
 
-async fn document(_: Anyone, _: Ask) -> Result<Found<Value>, ApiError> {
-    Ok(Found(DOCUMENT.clone()))
+async fn document(_: Anyone, _: Ask) -> Result<Written, ApiError> {
+    Ok(Written(&WRITTEN))
 }

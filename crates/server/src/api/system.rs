@@ -110,6 +110,6 @@ async fn settings(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<
     Ok(List::slice(shown, limit, offset))
 }
 
-async fn figures(on: OnMetrics, _: Ask) -> Result<Exposition, ApiError> {
+async fn figures(on: OnMetrics, _: Ask<Nothing, Nothing>) -> Result<Exposition, ApiError> {
     Ok(metrics::render(&on.service, on.format).await)
 }
