@@ -292,7 +292,7 @@ impl Hub {
     }
 
     /// The apps in the trash, those that were deleted first before others. Each is removed for good some time
-    /// after [`Deleted::purged_after`](apps::Deleted::purged_after), which is what [`Keep::trash`] makes it.
+    /// after [`Deleted::purged_after`](apps::Deleted::purged_after), which is what [`Keep::trash`](crate::Keep::trash) makes it.
     pub fn deleted_apps(&self) -> Result<Vec<Deleted>> {
         let keep = self.shared.config.keep.trash;
         self.read(|db| apps::deleted(db, keep))
