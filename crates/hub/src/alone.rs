@@ -7,7 +7,7 @@ use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::{AppId, Database};
 
-use crate::error::Result;
+use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener::AppOpener;
 
@@ -15,9 +15,10 @@ impl Hub {
     /// Nobody else uses the app, and its database is closed.
     pub(crate) fn alone(&self, id: &AppId) -> Result<Exclusive<AppOpener>> {
         let alone = self.shared.cache.exclusive(id)?;
-        match self.meant(id.as_str()).map(|_| self.registered(id.as_str())) {
-            // One that is in the trash has given its name away.
-            Some(Err(error)) if self.read(|db| apps::by_name(db, id.as_str()))?.is_some() => Err(error),
+        let Some(meant) = self.meant(id.as_str()) else { return Ok(alone) };
+        // One that is in the trash has given its name away, so that there may be none.
+        match self.read(|db| apps::by_name(db, id.as_str()))? {
+            Some(found) if found.id != meant => Err(HubError::UnknownApp { name: id.to_string() }),
             _ => Ok(alone),
         }
     }

@@ -1,4 +1,4 @@
-//! A body of a request or an answer that says when it is whole.
+//! A body of an answer that says when it is whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -23,11 +23,11 @@ pub(crate) struct Entrance {
     pub(crate) service: Service,
     pub(crate) parts: Parts,
     /// Of the path; none where it is malformed.
-    pub(crate) parameters: Option<RawPathParams>,
+    parameters: Option<RawPathParams>,
     /// The key under which the request may be sent again, and a print of what it asks for.
-    pub(crate) repeatable: Option<(String, String)>,
+    repeatable: Option<(String, String)>,
     /// The hub, acting for whoever asks, once that is known.
-    pub(crate) acting: OnceLock<Hub>,
+    acting: OnceLock<Hub>,
     /// What it concerns, once that is known and the caller may know it.
     pub(crate) concerned: OnceLock<Concerned>,
 }

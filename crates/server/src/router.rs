@@ -33,7 +33,7 @@ pub(crate) static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| opena
 /// # }
 /// ```
 ///
-/// They are those that load balancers and people ask for at the root too, and those below `/api/v1`.
+/// The API is below `/api/v1`; what load balancers and Prometheus ask for is at the root too.
 pub fn router(service: Service) -> Router {
     let router = Router::new()
         .merge(mounted("", at_root()))

@@ -8,7 +8,7 @@ use streamhub::cursor::BadCursor;
 use streamhub::logs::{self, Entry, Level};
 use streamhub::progress::Silent;
 use streamhub::time::Moment;
-use streamhub::{Hub, Pruned, TenantId};
+use streamhub::{Hub, HubError, Pruned, TenantId};
 
 use crate::answer::{Found, List};
 use crate::api::{limit, page};
@@ -160,28 +160,30 @@ async fn prune_logs(
     platform: Platform,
     ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
-    let Json(Prune { before, dry_run }) = ask.body;
-    let pruned = platform.hub.on_control(move |hub| {
-        if dry_run {
-            let entries = hub.registry().logs_before(&before)?;
-            return Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 });
-        }
-        hub.prune_logs(&before, &Silent)
-    });
-    Ok(Found(Report { pruned: pruned.await?, dry_run }))
+    let count = |hub: &Hub, before: &Moment| hub.registry().logs_before(before);
+    prune(&platform.hub, ask.body.0, count, |hub, before| hub.prune_logs(before, &Silent)).await
 }
 
 async fn prune_audit(
     platform: Platform,
     ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
-    let Json(Prune { before, dry_run }) = ask.body;
-    let pruned = platform.hub.on_control(move |hub| {
-        if dry_run {
-            let entries = hub.registry().audit_before(&before)?;
-            return Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 });
+    let count = |hub: &Hub, before: &Moment| hub.registry().audit_before(before);
+    prune(&platform.hub, ask.body.0, count, |hub, before| hub.prune_audit(before, &Silent)).await
+}
+
+async fn prune(
+    hub: &Hub,
+    Prune { before, dry_run }: Prune,
+    count: fn(&Hub, &Moment) -> Result<u64, HubError>,
+    remove: fn(&Hub, &Moment) -> Result<Pruned, HubError>,
+) -> Result<Found<Report>, ApiError> {
+    let pruned = hub.on_control(move |hub| {
+        if !dry_run {
+            return remove(hub, &before);
         }
-        hub.prune_audit(&before, &Silent)
+        let entries = count(hub, &before)?;
+        Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 })
     });
     Ok(Found(Report { pruned: pruned.await?, dry_run }))
 }
