@@ -24,9 +24,17 @@ const CONNECTIONS: u32 = 4;
 /// How long a reader waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Connections that read one database in WAL mode, opened as they are needed.
+/// Connections that read one database in WAL mode, opened as they are needed. When it is dropped they are closed, also
+/// one that the pool's own thread has just opened: whoever opens the file next finds nobody else who has it, and the
+/// database's last connection must not be a reader, which cannot empty the `-wal`.
 pub struct ReadPool {
+    // The pool goes first: fields drop in order.
     pool: r2d2::Pool<Manager>,
+    connections: Connections,
+}
+
+/// Waits, when it is dropped, until no connection is open.
+struct Connections {
     path: PathBuf,
     open: Arc<()>,
 }
@@ -100,23 +108,7 @@ impl ReadPool {
             .test_on_check_out(false)
             .thread_pool(Arc::new(housekeeper()))
             .build_unchecked(Manager { connections, path: path.to_owned(), open: Arc::clone(&open) });
-        Self { pool, path: path.to_owned(), open }
-    }
-
-    /// Closes the connections and returns when they are closed. Dropping the pool would leave that to the
-    /// pool's own thread where it has just opened one, and the database's last connection must not be a
-    /// reader, which cannot empty the `-wal`.
-    pub fn close(self) {
-        let Self { pool, path, open } = self;
-        drop(pool);
-        let deadline = Instant::now() + WAIT;
-        while Arc::strong_count(&open) > 1 {
-            if Instant::now() >= deadline {
-                tracing::warn!(path = %path.display(), "a reader does not close");
-                return;
-            }
-            thread::sleep(Duration::from_micros(100));
-        }
+        Self { pool, connections: Connections { path: path.to_owned(), open } }
     }
 
     /// Runs a closure on one of the connections, in one snapshot.
@@ -124,10 +116,10 @@ impl ReadPool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut pooled = self
-            .pool
-            .get()
-            .map_err(|_| LiveError::Busy { path: self.path.clone(), reason: Busy::Connections })?;
+        let mut pooled = self.pool.get().map_err(|_| LiveError::Busy {
+            path: self.connections.path.clone(),
+            reason: Busy::Connections,
+        })?;
         let tx = pooled.db.transaction()?;
         let result = work(&tx)?;
         tx.commit()?;
@@ -135,8 +127,53 @@ impl ReadPool {
     }
 }
 
+impl Drop for Connections {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + WAIT;
+        while Arc::strong_count(&self.open) > 1 {
+            if Instant::now() >= deadline {
+                tracing::warn!(path = %self.path.display(), "a reader does not close");
+                return;
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
 impl fmt::Debug for ReadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadPool").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ReadPool").field("path", &self.connections.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, Unopened};
+
+    #[test]
+    fn a_pool_that_is_dropped_has_closed_what_its_own_thread_was_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        Database::build(&path).unwrap().finish().unwrap();
+        for _ in 0..200 {
+            let pool = ReadPool::new(&path);
+            thread::scope(|scope| {
+                for _ in 0..CONNECTIONS {
+                    // Those who come first may have given theirs back before another is open.
+                    scope.spawn(|| pool.read(|db| Ok::<_, Failed>(db.is_autocommit())).unwrap());
+                }
+            });
+            drop(pool);
+            drop(Unopened::claim(&path).unwrap());
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error(transparent)]
+        Live(#[from] LiveError),
+        #[error(transparent)]
+        Sqlite(#[from] rusqlite::Error),
     }
 }
