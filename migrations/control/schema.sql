@@ -88,7 +88,9 @@ CREATE TABLE users (
     -- The time step of the last code that was taken: a code works once.
     totp_last_step INTEGER
 );
-CREATE INDEX _streamhub_users_by_email ON users (email);
+-- Addresses are found in small letters, which SQLite knows of ASCII; the others are few, and are looked through.
+CREATE INDEX _streamhub_users_by_email ON users (lower(email));
+CREATE INDEX _streamhub_users_beyond_ascii ON users (id) WHERE email GLOB '*[^ -~]*';
 
 CREATE TABLE memberships (
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -191,7 +193,8 @@ CREATE TABLE _streamhub_login_failures (
     subject TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
     first_at TEXT NOT NULL,
-    last_at TEXT NOT NULL
+    last_at TEXT NOT NULL,
+    refused_at TEXT
 );
 
 -- (uuid, seq) names the app's outbox row that an entry was shipped from: it arrives once.
@@ -224,9 +227,11 @@ CREATE TABLE _streamhub_attention (
 -- Live streams are few, however many apps a tenant has.
 CREATE INDEX _streamhub_attention_by_kind ON _streamhub_attention (kind);
 
+-- app_id is the registry's number of the app: its name may be another one since, or another app's.
 CREATE TABLE _streamhub_jobs (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
+    app_id INTEGER,
     app TEXT,
     tenant_id TEXT,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
@@ -237,6 +242,7 @@ CREATE TABLE _streamhub_jobs (
     updated_at TEXT NOT NULL
 );
 CREATE INDEX _streamhub_jobs_by_time ON _streamhub_jobs (created_at);
+CREATE INDEX _streamhub_jobs_by_app_and_time ON _streamhub_jobs (app_id, created_at);
 
 -- A row is written with the audit entry of what was done, which says whether it was. The key is kept as its
 -- hash, and the answer sealed under the key itself, since it may show a secret.

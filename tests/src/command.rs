@@ -360,13 +360,31 @@ impl Response {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));
-        let response = Self {
+        let mut response = Self {
             status: status?,
             headers: headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect(),
             body: body.to_owned(),
         };
+        if response.header("transfer-encoding") == Some("chunked") {
+            response.body = joined(body)?;
+            return Some(response);
+        }
         let length = response.header("content-length").and_then(|length| length.parse().ok());
         length.is_none_or(|length: usize| length == body.len()).then_some(response)
+    }
+}
+
+/// The text of a body in chunks; none where the last of them is not there.
+fn joined(mut chunks: &str) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        text.push_str(rest.get(..length)?);
+        chunks = rest.get(length..)?.strip_prefix("\r\n")?;
+        if length == 0 {
+            return Some(text);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lists: conditions, order, and one page of the rows.
 
+use std::borrow::Cow;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
@@ -60,29 +62,44 @@ impl Default for Page {
 /// A list to be read.
 pub(crate) struct Query<'a> {
     pub(crate) table: &'static str,
-    pub(crate) columns: &'static str,
+    pub(crate) columns: Cow<'static, str>,
     pub(crate) order: String,
     pub(crate) page: Page,
-    conditions: Vec<&'static str>,
+    conditions: Vec<Cow<'static, str>>,
     values: Vec<&'a dyn ToSql>,
 }
 
 impl<'a> Query<'a> {
     pub(crate) fn new(
         table: &'static str,
-        columns: &'static str,
+        columns: impl Into<Cow<'static, str>>,
         order: impl Into<String>,
         page: Page,
     ) -> Self {
-        Self { table, columns, order: order.into(), page, conditions: Vec::new(), values: Vec::new() }
+        let (columns, order) = (columns.into(), order.into());
+        Self { table, columns, order, page, conditions: Vec::new(), values: Vec::new() }
     }
 
     /// Adds a condition with one `?`, where there is a value for it.
-    pub(crate) fn filter<T: ToSql>(mut self, condition: &'static str, value: Option<&'a T>) -> Self {
-        if let Some(value) = value {
-            self.conditions.push(condition);
-            self.values.push(value);
+    pub(crate) fn filter<T: ToSql>(
+        self,
+        condition: impl Into<Cow<'static, str>>,
+        value: Option<&'a T>,
+    ) -> Self {
+        match value {
+            Some(value) => self.only(condition, [value as &dyn ToSql]),
+            None => self,
         }
+    }
+
+    /// Adds a condition with as many `?` as there are values.
+    pub(crate) fn only(
+        mut self,
+        condition: impl Into<Cow<'static, str>>,
+        values: impl IntoIterator<Item = &'a dyn ToSql>,
+    ) -> Self {
+        self.conditions.push(condition.into());
+        self.values.extend(values);
         self
     }
 
@@ -100,6 +117,17 @@ impl<'a> Query<'a> {
         let limit = self.page.limit.map_or(-1, i64::from);
         let values = self.values.iter().copied().chain([&limit as &dyn ToSql, &self.page.offset]);
         Ok(tx.query_all(&self.sql(), params_from_iter(values), read)?)
+    }
+
+    /// The first rows, whatever the page.
+    pub(crate) fn first<T>(
+        mut self,
+        tx: &ReadTx<'_>,
+        many: usize,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.page = Page { limit: Some(u32::try_from(many).unwrap_or(u32::MAX)), offset: 0 };
+        self.rows(tx, read)
     }
 
     pub(crate) fn list<T>(

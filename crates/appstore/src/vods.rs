@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{ReadTx, WriteTx, words};
 
-pub use self::filter::{Dir, Order, VodFilter};
+pub use self::filter::{Dir, Order, Place, VodFilter};
 use crate::change::{self, Assignment, Change, required};
 use crate::error::{Result, StoreError};
 use crate::outbox::{self, Entry};
@@ -192,6 +192,28 @@ pub fn list(tx: &ReadTx<'_>, filter: &VodFilter) -> Result<Listed<Vod>> {
 /// One page of the recordings that a filter finds. Counting all of them would cost more than the page.
 pub fn page(tx: &ReadTx<'_>, filter: &VodFilter) -> Result<Vec<Vod>> {
     filter.query(columns!()).rows(tx, read)
+}
+
+/// The recordings that a filter finds behind a place, `limit` at the most and whatever the filter's own page, and
+/// where to go on; none where nothing is left. Parts that are read one after the other show each recording once
+/// that does not change meanwhile.
+pub fn behind(
+    tx: &ReadTx<'_>,
+    filter: &VodFilter,
+    place: Option<&Place>,
+    limit: u32,
+) -> Result<(Vec<Vod>, Option<Place>)> {
+    let (mut vods, mut next) = (Vec::new(), None);
+    for query in filter.behind(columns!(), place) {
+        let wanting = limit as usize - vods.len();
+        let rows = query.first(tx, wanting, |row| Ok((read(row)?, row.get(19)?)))?;
+        for (vod, value) in rows {
+            next = Some(Place { value, id: vod.id });
+            vods.push(vod);
+        }
+    }
+    let is_full = vods.len() == limit as usize;
+    Ok((vods, next.filter(|_| is_full)))
 }
 
 /// How many recordings a filter finds on all pages.

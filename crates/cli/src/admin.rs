@@ -3,12 +3,13 @@
 //!
 //! Both give the same things and refuse with the same errors, so that a command prints alike what came of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use streamhub::allow_list::AllowList;
 use streamhub::apps;
 use streamhub::email::Email;
+use streamhub::jobs::Job;
 use streamhub::members::{Member, Role};
 use streamhub::nodes::{NewNode, Node, NodeStatus};
 use streamhub::progress::Progress;
@@ -19,8 +20,8 @@ use streamhub::time::Moment;
 use streamhub::tokens::{NewToken, Reach};
 use streamhub::users::{NewUser, User, UserStatus};
 use streamhub::{
-    Adoption, AppId, Checked, Checkpointed, Health, Hub, NewApp, Optimized, Pruned, Purged, Seal,
-    TenantChange, TenantId,
+    Adoption, AppId, Checked, Checkpointed, Deletion, Health, Hub, NewApp, Optimized, Pruned, Purged, Seal,
+    TenantChange, TenantId, Uuid,
 };
 
 use crate::password::NewPassword;
@@ -47,6 +48,16 @@ pub(crate) struct Adopted {
     pub(crate) app: App,
     pub(crate) tenant_created: bool,
     pub(crate) sealed: bool,
+}
+
+/// An app that went to the trash.
+#[derive(Debug, Deserialize)]
+pub(crate) struct InTrash {
+    /// What is wrong with its database, where something is.
+    pub(crate) flaw: Option<String>,
+    /// Where it lies; a server does not say.
+    #[serde(skip)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// A user that is to be made.
@@ -88,8 +99,7 @@ pub(crate) enum Journal {
 pub(crate) trait Admin {
     fn create_app(&self, new: &NewApp) -> anyhow::Result<App>;
     fn rename_app(&self, from: &AppId, to: &AppId) -> anyhow::Result<App>;
-    /// Moves an app to the trash, and says what people are to know of it.
-    fn delete_app(&self, name: &AppId) -> anyhow::Result<String>;
+    fn delete_app(&self, name: &AppId) -> anyhow::Result<InTrash>;
     fn forget_app(&self, name: &AppId) -> anyhow::Result<()>;
     fn undelete_app(&self, name: &AppId) -> anyhow::Result<App>;
     fn seal_app(&self, name: &AppId) -> anyhow::Result<Seal>;
@@ -102,10 +112,13 @@ pub(crate) trait Admin {
     fn checkpoint(&self, name: &AppId, progress: &dyn Progress) -> anyhow::Result<Checkpointed>;
     fn purge(&self, name: &AppId, scope: Scope, progress: &dyn Progress) -> anyhow::Result<Purged>;
 
+    fn cancel_job(&self, id: &Uuid) -> anyhow::Result<Job>;
+
     fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> anyhow::Result<Tenant>;
     fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> anyhow::Result<Tenant>;
     fn set_quotas(&self, tenant: &TenantId, change: &QuotaChange) -> anyhow::Result<Quotas>;
     fn add_member(&self, tenant: &TenantId, user: &str, role: Role) -> anyhow::Result<Member>;
+    fn change_member(&self, tenant: &TenantId, user: &str, role: Role) -> anyhow::Result<Member>;
     fn remove_member(&self, tenant: &TenantId, user: &str) -> anyhow::Result<Member>;
 
     fn create_user(&self, new: &NewPerson) -> anyhow::Result<User>;
@@ -145,11 +158,6 @@ impl From<apps::App> for App {
     }
 }
 
-/// What is said of an app that is in the trash, however it got there.
-pub(crate) fn in_the_trash(name: &AppId) -> String {
-    format!("{name} is in the trash; `streamhub app undelete {name}` brings it back")
-}
-
 impl Admin for Hub {
     fn create_app(&self, new: &NewApp) -> anyhow::Result<App> {
         Ok(self.create(new)?.into())
@@ -159,16 +167,9 @@ impl Admin for Hub {
         Ok(self.rename(from, to)?.into())
     }
 
-    fn delete_app(&self, name: &AppId) -> anyhow::Result<String> {
-        let deletion = self.delete(name)?;
-        Ok(match &deletion.flaw {
-            None => in_the_trash(name),
-            Some(flaw) => format!(
-                "{name} is out of service, and its directory lies in {} as it was. `streamhub app undelete {name}` \
-                 refuses it until its database is mended: {flaw}",
-                deletion.dir.display()
-            ),
-        })
+    fn delete_app(&self, name: &AppId) -> anyhow::Result<InTrash> {
+        let Deletion { dir, flaw } = self.delete(name)?;
+        Ok(InTrash { flaw, dir: Some(dir) })
     }
 
     fn forget_app(&self, name: &AppId) -> anyhow::Result<()> {
@@ -208,6 +209,10 @@ impl Admin for Hub {
         Ok(self.purge_app(name, scope, progress)?)
     }
 
+    fn cancel_job(&self, id: &Uuid) -> anyhow::Result<Job> {
+        Ok(self.cancel_job(id)?)
+    }
+
     fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> anyhow::Result<Tenant> {
         Ok(self.create_tenant(id, details)?)
     }
@@ -222,6 +227,10 @@ impl Admin for Hub {
 
     fn add_member(&self, tenant: &TenantId, user: &str, role: Role) -> anyhow::Result<Member> {
         Ok(self.add_member(tenant, user, role)?)
+    }
+
+    fn change_member(&self, tenant: &TenantId, user: &str, role: Role) -> anyhow::Result<Member> {
+        Ok(self.change_member(tenant, user, role)?)
     }
 
     fn remove_member(&self, tenant: &TenantId, user: &str) -> anyhow::Result<Member> {

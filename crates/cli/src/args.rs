@@ -79,6 +79,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Node(commands::node::Command),
     #[command(subcommand)]
+    Job(commands::job::Command),
+    #[command(subcommand)]
     Audit(commands::audit::Command),
     #[command(subcommand)]
     Logs(commands::logs::Command),
@@ -96,6 +98,7 @@ impl Command {
             | Self::User(_)
             | Self::Token(_)
             | Self::Node(_)
+            | Self::Job(_)
             | Self::Audit(_)
             | Self::Logs(_) => true,
             Self::Serve(_)

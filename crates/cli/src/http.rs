@@ -1,6 +1,7 @@
 //! Asking a server: one request and its answer, and what a refusal means on the command line.
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +21,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take. A server says sooner than that that something took too long.
 const ANSWER: Duration = Duration::from_mins(5);
 
+/// How often it is asked whether work is over.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// The most bytes of an answer.
 const CAP: u64 = 64 << 20;
 
@@ -34,6 +38,8 @@ pub(crate) struct Ask {
     method: Method,
     path: String,
     body: Option<Value>,
+    /// By which the server knows it again.
+    key: Option<Uuid>,
     missing: Option<HubError>,
     taken: Option<HubError>,
 }
@@ -78,7 +84,12 @@ impl Ask {
     }
 
     fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None, missing: None, taken: None }
+        Self { method, path: path.into(), body: None, key: None, missing: None, taken: None }
+    }
+
+    /// Asked for until it is over, however often the server says that this takes longer than an answer may.
+    pub(crate) fn until_over(self) -> Self {
+        Self { key: Some(Uuid::random()), ..self }
     }
 
     /// What it means that there is nothing.
@@ -140,7 +151,11 @@ impl Client {
     }
 
     fn answered(&self, ask: Ask) -> anyhow::Result<Vec<u8>> {
-        let (status, body) = self.send(&ask)?;
+        let (mut status, mut body) = self.send(&ask)?;
+        while ask.key.is_some() && is_under_way(status, &body) {
+            thread::sleep(LOOK_EVERY);
+            (status, body) = self.send(&ask)?;
+        }
         if status.is_success() { Ok(body) } else { Err(self.refusal(ask, status, &body)) }
     }
 
@@ -150,6 +165,9 @@ impl Client {
             Request::builder().method(ask.method.clone()).uri(format!("{url}/api/v1{}", ask.path));
         if let Some(credential) = credential {
             request = request.header("authorization", format!("Bearer {}", credential.reveal()));
+        }
+        if let Some(key) = &ask.key {
+            request = request.header("idempotency-key", key.to_string());
         }
         let (request, body) = match &ask.body {
             Some(body) => (request.header("content-type", "application/json"), body.to_string()),
@@ -200,6 +218,13 @@ impl Client {
     }
 }
 
+/// Whether the answer is that the work goes on.
+fn is_under_way(status: StatusCode, body: &[u8]) -> bool {
+    !status.is_success()
+        && serde_json::from_slice::<Answered>(body)
+            .is_ok_and(|refused| ["timed_out", "request_under_way"].contains(&&*refused.code))
+}
+
 /// What is there already stands in the way: `taken`, if it is what was to be expected.
 fn conflict(code: &str, message: String, taken: Option<HubError>) -> anyhow::Error {
     // Most ways out say nothing of the names, which the message has.
@@ -236,7 +261,51 @@ pub(crate) fn segment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use serde_json::json;
+
     use super::*;
+
+    /// Answers one request, and gives its `Idempotency-Key`.
+    fn answer(listener: &TcpListener, status: u16, body: &Value) -> Option<String> {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(&stream);
+        let head = reader.by_ref().lines().map(|line| line.unwrap().to_ascii_lowercase());
+        let head: Vec<_> = head.take_while(|line| !line.is_empty()).collect();
+        let header = |name: &str| head.iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let length = header("content-length: ").map_or(0, |length| length.parse().unwrap());
+        reader.read_exact(&mut vec![0; length]).unwrap();
+        let body = body.to_string();
+        let head =
+            format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        (&stream).write_all(format!("{head}{body}").as_bytes()).unwrap();
+        header("idempotency-key: ")
+    }
+
+    #[test]
+    fn what_takes_longer_than_an_answer_is_asked_for_until_it_is_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut token = tempfile::NamedTempFile::new().unwrap();
+        token.write_all(b"sk_1").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(Server::named(Some(url), Some(token.path().to_owned())).unwrap().unwrap());
+        let refused = |code: &str| json!({ "message": "m", "code": code, "requestId": "r" });
+        let answering = thread::spawn(move || {
+            let answers = [(503, "timed_out"), (409, "request_under_way"), (201, ""), (503, "timed_out")];
+            answers.map(|(status, code)| answer(&listener, status, &refused(code)))
+        });
+        let adopt = || Ask::post("/system/adopt", json!({}));
+        assert_eq!(client.ask::<Value>(adopt().until_over()).unwrap()["message"], "m");
+        assert!(
+            client.ask::<Value>(adopt()).is_err(),
+            "who gave it no name does not know whether it is done"
+        );
+        let [first, second, third, last] = answering.join().unwrap();
+        assert!(first.is_some() && first == second && second == third, "{first:?} {second:?} {third:?}");
+        assert_eq!(last, None);
+    }
 
     #[test]
     fn a_part_of_a_path_stays_one_part() {

@@ -91,7 +91,7 @@ impl fmt::Display for Outcome {
             Self::Dry { before, entries, .. } => {
                 write!(f, "{entries} entries are from before {}; nothing was removed", before.as_str())
             }
-            Self::Done(Pruned { before, entries, bytes_given_back, free_bytes }) => {
+            Self::Done(Pruned { before, entries, bytes_given_back, free_bytes, .. }) => {
                 write!(
                     f,
                     "{entries} entries from before {} are gone; the disk gets {bytes_given_back} bytes back",

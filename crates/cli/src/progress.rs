@@ -26,9 +26,6 @@ impl<'a> Steps<'a> {
     pub(crate) fn show(&mut self, step: &str, percent: Option<u8>) {
         if self.seen.as_ref().is_none_or(|(seen, _)| seen != step) {
             self.end();
-            if step.is_empty() {
-                return;
-            }
             self.progress.begin(step, percent.map(|_| 100));
             self.seen = Some((step.to_owned(), 0));
         }

@@ -22,10 +22,10 @@ use streamhub::tokens::TokenScope;
 use streamhub::users::{User, UserStatus};
 use streamhub::{
     Adoption, AppId, Checked, Checkpointed, Health, Hub, HubError, NewApp, Optimized, Proof, Pruned, Purged,
-    Seal, TenantChange, TenantId,
+    Seal, TenantChange, TenantId, Uuid,
 };
 
-use crate::admin::{Admin, Adopted, App, Bearer, Journal, NewPerson, Ticket, in_the_trash};
+use crate::admin::{Admin, Adopted, App, Bearer, InTrash, Journal, NewPerson, Ticket};
 use crate::exit::{Code, Refusal};
 use crate::http::{Ask, Client, segment};
 use crate::password::NewPassword;
@@ -154,7 +154,9 @@ impl Client {
             if job.state.is_over() {
                 break job;
             }
-            steps.show(&job.progress.step, job.progress.percent);
+            // It goes on where this command is interrupted, and is found by its id.
+            let step = if job.progress.step.is_empty() { "waiting" } else { &job.progress.step };
+            steps.show(&format!("job {id}: {step}"), job.progress.percent);
             thread::sleep(LOOK_EVERY);
         };
         drop(steps);
@@ -193,9 +195,9 @@ impl Admin for Client {
         self.ask(rename.or_missing(unknown_app(from)).or_taken(name_taken(to)))
     }
 
-    fn delete_app(&self, name: &AppId) -> anyhow::Result<String> {
-        self.done(Ask::delete(of_app(name, "")).or_missing(unknown_app(name)))?;
-        Ok(in_the_trash(name))
+    fn delete_app(&self, name: &AppId) -> anyhow::Result<InTrash> {
+        let delete = Ask::delete(of_app(name, "")).or_missing(unknown_app(name));
+        self.ask(delete)
     }
 
     fn forget_app(&self, name: &AppId) -> anyhow::Result<()> {
@@ -223,7 +225,8 @@ impl Admin for Client {
             Some(tenant) => unknown_tenant(tenant),
             None => HubError::NoSource { path: dir.clone() },
         };
-        let adopt = Ask::post("/system/adopt", body).or_missing(missing);
+        // A large directory takes its time to be copied.
+        let adopt = Ask::post("/system/adopt", body).or_missing(missing).until_over();
         self.ask(adopt).map_err(|error| {
             if Refusal::is(&error, Code::DestinationExists) || !self.is_on_this_machine() {
                 return error;
@@ -254,6 +257,11 @@ impl Admin for Client {
         self.work(name, "purge", json!({ "scope": scope, "confirm": true }), progress)
     }
 
+    fn cancel_job(&self, id: &Uuid) -> anyhow::Result<Job> {
+        let cancel = Ask::delete(format!("/jobs/{id}")).or_missing(nothing("job", id));
+        Ok(self.ask::<Data<Job>>(cancel)?.data)
+    }
+
     fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> anyhow::Result<Tenant> {
         let TenantChange { name, plan } = details;
         let create = Ask::post("/tenants", json!({ "id": id, "name": name, "plan": plan }));
@@ -276,6 +284,14 @@ impl Admin for Client {
         let add = Ask::post(of_tenant(tenant, "/members"), json!({ "user": user, "role": role }));
         let unknown = HubError::UnknownUser { email: user.to_owned() };
         self.ask(add.or_missing(unknown).or_taken(exists("tenant member", &user)))
+    }
+
+    fn change_member(&self, tenant: &TenantId, user: &str, role: Role) -> anyhow::Result<Member> {
+        self.tenant(tenant)?;
+        let id = self.user(user)?.id;
+        let path = of_tenant(tenant, &format!("/members/{}", segment(&id)));
+        let change = Ask::patch(path, json!({ "role": role }));
+        self.ask(change.or_missing(nothing("tenant member", &id)))
     }
 
     fn remove_member(&self, tenant: &TenantId, user: &str) -> anyhow::Result<Member> {
@@ -383,6 +399,14 @@ impl Admin for Client {
     }
 
     fn prune(&self, what: Journal, before: &Moment, _: &dyn Progress) -> anyhow::Result<Pruned> {
-        self.pruned(what, before, false)
+        let mut all = self.pruned(what, before, false)?;
+        // A server answers after a while, and goes on when it is asked again.
+        while all.left > 0 {
+            let Pruned { entries, bytes_given_back, .. } = all;
+            all = self.pruned(what, before, false)?;
+            all.entries += entries;
+            all.bytes_given_back += bytes_given_back;
+        }
+        Ok(all)
     }
 }

@@ -10,14 +10,15 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::TenantId;
+use crate::page::{Page, Part, Query};
+use crate::{TenantId, Within};
 use streamhub_engine::uuid::BadUuid;
 use streamhub_engine::{Uuid, words};
 
 pub use life::{
     ADOPT, CREATE, DELETE, Deleted, Details, NewApp, RENAME, Refused, Trashed, UNDELETE, abort_creating,
-    activate, begin_undelete, deleted, finish_undelete, forget, give_back, insert_creating, last_deleted,
-    mark_deleted, mark_deleting, rename, set_aside, set_generation, trashed, update,
+    activate, begin_undelete, deleted, deleted_page, finish_undelete, forget, give_back, insert_creating,
+    last_deleted, mark_deleted, mark_deleting, rename, set_aside, set_generation, trashed, update,
 };
 pub use trash_name::TrashName;
 
@@ -82,17 +83,6 @@ words! {
         /// Everything is accounted for.
         Done = "done",
     }
-}
-
-/// Which apps a list shows.
-#[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
-    /// Only this tenant's; none means all.
-    pub tenant: Option<&'a TenantId>,
-    /// Only those whose name comes after this one; empty for the first page.
-    pub after: &'a str,
-    /// How many at the most.
-    pub limit: u32,
 }
 
 /// Numbers of apps.
@@ -160,15 +150,19 @@ pub fn list_by_id(db: &Connection) -> Result<Vec<App>> {
     select(db, "WHERE state <> 'deleted' ORDER BY id")
 }
 
-/// Some apps, by name.
-pub fn list_page(db: &Connection, page: &Page<'_>) -> Result<Vec<App>> {
-    let only = if page.tenant.is_some() { OF_TENANT } else { ":tenant IS NULL" };
-    db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM apps WHERE name > :after AND state <> 'deleted' AND {only} \
-         ORDER BY name LIMIT :limit"
-    ))?
-    .query_map(named_params! { ":tenant": page.tenant, ":after": page.after, ":limit": page.limit }, read)?
-    .collect()
+/// A page of the apps that somebody sees, by name.
+pub fn page(db: &Connection, within: &Within, page: Page) -> Result<Part<App>> {
+    let query = Query { columns: COLUMNS, from: &seen(within), order: "name" };
+    query.page(db, page, &[(":within", within)], read)
+}
+
+/// How many apps somebody sees.
+pub fn count_within(db: &Connection, within: &Within) -> Result<u64> {
+    Query { columns: "", from: &seen(within), order: "" }.count(db, &[(":within", within)])
+}
+
+fn seen(within: &Within) -> String {
+    format!("apps WHERE state <> 'deleted' AND {}", within.apps())
 }
 
 /// The apps in the middle of a step, which a start finishes or takes back.

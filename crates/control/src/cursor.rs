@@ -9,7 +9,7 @@ use std::str::FromStr;
 use streamhub_engine::time::Moment;
 
 /// A place between two rows of a list, as `2026-11-21T03:54:52.423Z.17`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// In the one spelling that times are compared in; what an older system wrote need not be a time.
     time: String,
@@ -34,6 +34,11 @@ impl Cursor {
     /// Behind the row of this time and number.
     pub(crate) fn after(time: impl Into<String>, id: i64) -> Self {
         Self { time: time.into(), id }
+    }
+
+    /// The number of the row.
+    pub(crate) fn id(&self) -> i64 {
+        self.id
     }
 }
 

@@ -114,8 +114,11 @@ impl Key {
     }
 }
 
-/// Writes down that a request was, or is being, carried out, in the transaction of its audit entry. A row of
-/// the same key is replaced: what it spoke of was not done, or the caller would have found it.
+/// Writes down that a request was, or is being, carried out, in the transaction of its audit entry.
+///
+/// A row of the same key is replaced. The one process that has the database carries out one request of a key at a
+/// time, and looks for its row before: so what that row speaks of was not done after all, or is too old for
+/// the audit to say, or is an earlier part of this very request, of which the last part counts.
 pub fn remember(db: &Connection, asked: &Asked, audit_id: i64) -> Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO _streamhub_idempotency (principal, key, request_hash, audit_id, created_at) \

@@ -11,7 +11,8 @@ use serde_json::Value;
 use streamhub_engine::time::{self, Moment};
 use streamhub_engine::{Uuid, words};
 
-use crate::TenantId;
+use crate::apps::{App, BY_NAME};
+use crate::{TenantId, Within};
 
 /// The most jobs that one call of [`prune`] removes.
 pub const PRUNE_CHUNK: usize = 1000;
@@ -27,9 +28,11 @@ pub struct Job {
     pub id: Uuid,
     /// What is done, as `optimize`.
     pub kind: String,
-    /// The name that the app had when it was asked for; none where it is about no app.
+    /// The registry's number of the app, by which it is known whatever it is called; none where it is about no app.
+    pub app_id: Option<i64>,
+    /// The name that the app had when it was asked for.
     pub app: Option<String>,
-    /// Whose app it was then. The name alone may be another tenant's since.
+    /// Whose app it was then.
     pub tenant_id: Option<String>,
     /// Where it stands.
     pub state: JobState,
@@ -88,9 +91,11 @@ pub struct JobError {
 /// Which jobs a list shows.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Only this tenant's; none means all.
+    /// Only those of these apps.
+    pub within: Within,
+    /// Of these, only this tenant's.
     pub tenant: Option<TenantId>,
-    /// Only those of the app that has, or had, this name; none means all.
+    /// Of these, only those of the app that has this name, whatever it was called when they were asked for.
     pub app: Option<String>,
     /// Only those that come after this one, which was the last of a list.
     pub cursor: Option<Uuid>,
@@ -116,13 +121,14 @@ impl JobState {
 
 impl Job {
     /// A job that is asked for at this moment and waits for its turn.
-    pub fn queued(kind: &str, app: Option<String>, tenant_id: Option<String>, steps: u32) -> Self {
+    pub fn queued(kind: &str, app: Option<&App>, steps: u32) -> Self {
         let now = time::now();
         Self {
             id: Uuid::random(),
             kind: kind.to_owned(),
-            app,
-            tenant_id,
+            app_id: app.map(|app| app.id),
+            app: app.map(|app| app.name.clone()),
+            tenant_id: app.map(|app| app.tenant_id.clone()),
             state: JobState::Queued,
             progress: JobProgress { steps, ..JobProgress::default() },
             result: None,
@@ -134,18 +140,19 @@ impl Job {
 }
 
 const COLUMNS: &str =
-    "id, kind, app, tenant_id, state, progress_json, result_json, error_json, created_at, updated_at";
+    "id, kind, app, tenant_id, state, progress_json, result_json, error_json, created_at, updated_at, app_id";
 
 /// Adds a job.
 pub fn insert(db: &Connection, job: &Job) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO _streamhub_jobs (id, kind, app, tenant_id, state, progress_json, result_json, error_json, \
-         created_at, updated_at) VALUES (:id, :kind, :app, :tenant, :state, :progress, :result, :error, \
-         :created, :updated)",
+        "INSERT INTO _streamhub_jobs (id, kind, app_id, app, tenant_id, state, progress_json, result_json, \
+         error_json, created_at, updated_at) VALUES (:id, :kind, :app_id, :app, :tenant, :state, :progress, \
+         :result, :error, :created, :updated)",
     )?
     .execute(named_params! {
         ":id": job.id,
         ":kind": job.kind,
+        ":app_id": job.app_id,
         ":app": job.app,
         ":tenant": job.tenant_id,
         ":state": job.state,
@@ -186,12 +193,12 @@ pub fn get(db: &Connection, id: &Uuid) -> Result<Option<Job>> {
 pub fn list(db: &Connection, filter: &Filter) -> Result<Listed> {
     // One more than wanted shows whether there is more.
     let (wanted, limit) = (filter.limit as usize, i64::from(filter.limit) + 1);
-    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
+    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit), (":within", &filter.within)];
     if let Some(tenant) = &filter.tenant {
         parameters.push((":tenant", tenant));
     }
     if let Some(app) = &filter.app {
-        parameters.push((":app", app));
+        parameters.push((":name", app));
     }
     if let Some(cursor) = &filter.cursor {
         parameters.push((":cursor", cursor));
@@ -228,10 +235,11 @@ pub fn prune(db: &Connection, before: &Moment) -> Result<usize> {
 }
 
 fn list_sql(filter: &Filter) -> String {
-    let mut conditions = String::from("TRUE");
+    let mut conditions = filter.within.condition("tenant_id", "app_id");
+    let of_app = format!("app_id = ({BY_NAME})");
     for (is_asked, condition) in [
         (filter.tenant.is_some(), "tenant_id = :tenant"),
-        (filter.app.is_some(), "app = :app"),
+        (filter.app.is_some(), &of_app),
         (
             filter.cursor.is_some(),
             "(created_at, id) < (SELECT created_at, id FROM _streamhub_jobs WHERE id = :cursor)",
@@ -268,6 +276,7 @@ fn read(row: &Row<'_>) -> Result<Job> {
         error: serde_json::from_str(&parsed(7)?).ok(),
         created_at: row.get(8)?,
         updated_at: row.get(9)?,
+        app_id: row.get(10)?,
     })
 }
 
@@ -276,15 +285,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixture::{database, plan};
+    use crate::apps;
+    use crate::fixture::{app, database, plan as plan_of, tenant};
 
     fn job(app: &str, tenant: &str, created_at: &str) -> Job {
-        let job = Job::queued("optimize", Some(app.to_owned()), Some(tenant.to_owned()), 5);
-        Job { created_at: created_at.to_owned(), updated_at: created_at.to_owned(), ..job }
+        Job {
+            app_id: Some(7),
+            app: Some(app.to_owned()),
+            tenant_id: Some(tenant.to_owned()),
+            created_at: created_at.to_owned(),
+            updated_at: created_at.to_owned(),
+            ..Job::queued("optimize", None, 5)
+        }
     }
 
     fn all(limit: u32) -> Filter {
-        Filter { tenant: None, app: None, cursor: None, limit }
+        Filter { within: Within::Everything, tenant: None, app: None, cursor: None, limit }
     }
 
     #[test]
@@ -311,7 +327,7 @@ mod tests {
     fn a_job_is_json_as_the_contract_says() {
         let job = job("news-24", "acme", "2026-11-21T00:00:00.000Z");
         let written = json!({
-            "id": job.id, "kind": "optimize", "app": "news-24", "tenantId": "acme", "state": "queued",
+            "id": job.id, "kind": "optimize", "appId": 7, "app": "news-24", "tenantId": "acme", "state": "queued",
             "progress": { "step": "", "stepIndex": 0, "steps": 5 }, "result": null, "error": null,
             "createdAt": job.created_at, "updatedAt": job.updated_at,
         });
@@ -349,15 +365,48 @@ mod tests {
                 .iter()
                 .all(|job| job.app.as_deref() == Some("one"))
         );
-        assert_eq!(of(Filter { app: Some("other".to_owned()), ..all(100) }).len(), 10);
-        assert!(of(Filter { tenant: Some(acme), app: Some("other".to_owned()), ..all(100) }).is_empty());
         assert!(of(Filter { cursor: Some(Uuid::random()), ..all(100) }).is_empty());
+    }
+
+    #[test]
+    fn an_apps_jobs_are_its_own_whatever_it_is_called() {
+        let db = database();
+        let (acme, zeta) = (tenant(&db, "acme"), tenant(&db, "zeta"));
+        let [one, two] = [("one", &acme), ("two", &zeta)].map(|(name, tenant)| app(&db, name, tenant));
+        let mut made = [one, two].map(|id| Job::queued("check", apps::by_id(&db, id).unwrap().as_ref(), 1));
+        made[1].created_at = made[0].created_at.clone() + "later";
+        for job in &made {
+            insert(&db, job).unwrap();
+        }
+        apps::rename(&db, one, &"three".parse().unwrap()).unwrap().unwrap();
+        let again = app(&db, "one", &zeta);
+        let of = |within: Within, tenant: Option<&TenantId>, app: Option<&str>| -> Vec<i64> {
+            let (tenant, app) = (tenant.cloned(), app.map(str::to_owned));
+            let listed = list(&db, &Filter { within, tenant, app, ..all(9) }).unwrap();
+            listed.jobs.iter().filter_map(|job| job.app_id).collect()
+        };
+        let both = Within::Tenants(vec![acme.clone(), zeta.clone()]);
+        assert_eq!(of(both.clone(), None, None), [two, one]);
+        assert_eq!(of(both.clone(), Some(&acme), None), [one]);
+        assert_eq!(of(both, None, Some("three")), [one]);
+        assert_eq!(of(Within::App(one), None, None), [one]);
+        for (within, tenant, app) in [
+            (Within::Everything, None, Some("one")),
+            (Within::Everything, None, Some("nobody")),
+            (Within::App(again), None, None),
+            (Within::App(one), Some(&zeta), None),
+            (Within::App(one), None, Some("two")),
+            (Within::Tenants(vec![zeta.clone()]), None, Some("three")),
+            (Within::Tenants(vec![]), None, None),
+        ] {
+            assert!(of(within.clone(), tenant, app).is_empty(), "{within:?} {tenant:?} {app:?}");
+        }
     }
 
     #[test]
     fn what_a_process_left_unfinished_has_failed() {
         let db = database();
-        let mut jobs = JobState::ALL.iter().map(|&state| (state, Job::queued("check", None, None, 1)));
+        let mut jobs = JobState::ALL.iter().map(|&state| (state, Job::queued("check", None, 1)));
         let jobs: Vec<_> = jobs.by_ref().map(|(state, job)| Job { state, ..job }).collect();
         for job in &jobs {
             insert(&db, job).unwrap();
@@ -395,8 +444,10 @@ mod tests {
     #[test]
     fn lists_are_read_in_the_order_of_an_index() {
         let db = database();
-        let plan = plan(&db, &list_sql(&Filter { cursor: Some(Uuid::random()), ..all(9) }));
+        let plan = plan_of(&db, &list_sql(&Filter { cursor: Some(Uuid::random()), ..all(9) }));
         assert!(plan.contains("USING INDEX _streamhub_jobs_by_time"), "{plan}");
+        let of_app = plan_of(&db, &list_sql(&Filter { within: Within::App(1), ..all(9) }));
+        assert!(of_app.contains("USING INDEX _streamhub_jobs_by_app_and_time (app_id=?)"), "{of_app}");
         // What was asked for within one millisecond is sorted by itself.
         assert!(!plan.contains("USE TEMP B-TREE FOR ORDER BY"), "{plan}");
     }

@@ -2,6 +2,10 @@
 //!
 //! An attempt is charged before its password is verified, so that attempts at the same time cannot outrun
 //! the count, and given back when it succeeds. The counts are rows, so that a restart forgets none.
+//!
+//! An attempt counts for its client's address. Where that is not known it counts for the connection's other end,
+//! which nobody chooses: all who pretend to come from elsewhere would otherwise use up one count, which is
+//! everybody's whose address is not known.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -9,6 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Result, named_params};
 use streamhub_engine::time::Moment;
 
+use crate::sessions::Client;
 use crate::users::without_case;
 
 /// How many attempts there may be.
@@ -16,8 +21,8 @@ use crate::users::without_case;
 pub struct Policy {
     /// Of one account, whether or not it exists; default 10 within 15 minutes.
     pub account: Allowance,
-    /// Of one IPv4 address, one IPv6 network of 64 bits, or all addresses together that are not known;
-    /// default 50 within 15 minutes.
+    /// Of one IPv4 address or one IPv6 network of 64 bits; default 50 within 15 minutes. All callers of whom not
+    /// even the connection is known have one count.
     pub address: Allowance,
 }
 
@@ -36,6 +41,9 @@ pub struct Allowance {
 pub struct Throttled {
     /// How long to wait, in whole seconds.
     pub retry_after: Duration,
+    /// Whether nobody was told so before in this time, so that the audit is to tell of it: it does not grow by what
+    /// is refused after that.
+    pub is_first: bool,
 }
 
 /// Who attempts to log in, as it is counted.
@@ -57,29 +65,28 @@ impl Default for Policy {
 
 impl Attempt {
     /// An attempt on the account that is called so, whether or not it exists.
-    pub fn new(email: &str, address: Option<IpAddr>) -> Self {
+    pub fn new(email: &str, client: &Client) -> Self {
         let email: String = without_case(email).chars().take(LONGEST_EMAIL).collect();
-        let address = match address.map(|address| address.to_canonical()) {
-            Some(IpAddr::V4(address)) => address.to_string(),
-            // Whoever has one address has the others of its network.
-            Some(IpAddr::V6(address)) => {
-                format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
-            }
-            None => "unknown".to_owned(),
-        };
-        Self { account: format!("account:{email}"), address: format!("address:{address}") }
+        Self { account: format!("account:{email}"), address: of_address(client) }
+    }
+
+    /// An attempt of this user's own, whatever it is called at the time: apart from those to log in as it.
+    pub fn of_user(id: &str, client: &Client) -> Self {
+        Self { account: format!("user:{id}"), address: of_address(client) }
     }
 }
 
-/// Counts an attempt, in the caller's transaction. What is refused is not counted, so that waiting helps.
+/// Counts an attempt, in the caller's transaction, which is to be committed also where it is refused. What is
+/// refused is not counted, so that waiting helps.
 pub fn charge(db: &Connection, policy: &Policy, attempt: &Attempt) -> Result<Result<(), Throttled>> {
     let now = Moment::now();
     let counted = [(&attempt.account, policy.account), (&attempt.address, policy.address)];
     let mut open = Vec::new();
     for (subject, allowance) in counted {
         let window = Window::open(db, subject, allowance, &now)?;
-        if let Some(wait) = window.as_ref().and_then(|window| window.wait(allowance, &now)) {
-            return Ok(Err(Throttled { retry_after: wait }));
+        if let Some(retry_after) = window.as_ref().and_then(|window| window.wait(allowance, &now)) {
+            let is_first = refuse(db, subject, &now)?;
+            return Ok(Err(Throttled { retry_after, is_first }));
         }
         open.push((subject, window.map_or(0, |window| window.failures)));
     }
@@ -127,6 +134,27 @@ pub fn prune(db: &Connection, policy: &Policy) -> Result<usize> {
 /// The most rows that one call of [`prune`] removes.
 pub const PRUNE_CHUNK: usize = 1000;
 
+fn of_address(client: &Client) -> String {
+    let network = match client.address.or(client.peer).map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => address.to_string(),
+        // Whoever has one address has the others of its network.
+        Some(IpAddr::V6(address)) => {
+            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+        None => "unknown".to_owned(),
+    };
+    format!("address:{network}")
+}
+
+/// Notes that an attempt was refused. Says whether it is the first since the subject's attempts count.
+fn refuse(db: &Connection, subject: &str, now: &Moment) -> Result<bool> {
+    db.prepare_cached(
+        "UPDATE _streamhub_login_failures SET refused_at = :now WHERE subject = :subject AND refused_at IS NULL",
+    )?
+    .execute(named_params! { ":subject": subject, ":now": now })
+    .map(|changed| changed == 1)
+}
+
 /// The attempts of one subject that still count.
 struct Window {
     failures: u32,
@@ -170,8 +198,12 @@ mod tests {
         address: Allowance { attempts: 5, within: Duration::from_mins(30) },
     };
 
+    fn client(address: &str) -> Client {
+        Client { address: Some(address.parse().unwrap()), ..Client::default() }
+    }
+
     fn attempt(email: &str, address: &str) -> Attempt {
-        Attempt::new(email, Some(address.parse().unwrap()))
+        Attempt::new(email, &client(address))
     }
 
     fn charged(db: &Connection, attempt: &Attempt) -> bool {
@@ -203,10 +235,48 @@ mod tests {
             ("ОЛЬГА@b.c", Some("2001:db8:1:2:3:4:5:6"), "account:ольга@b.c", "address:2001:db8:1:2::/64"),
             ("", None, "account:", "address:unknown"),
         ] {
-            let attempt = Attempt::new(email, address.map(|address| address.parse().unwrap()));
+            let address = address.map(|address| address.parse().unwrap());
+            let attempt = Attempt::new(email, &Client { address, ..Client::default() });
             assert_eq!((&*attempt.account, &*attempt.address), (account, network));
         }
-        assert!(Attempt::new(&"ä".repeat(100_000), None).account.len() < 1000);
+        assert!(Attempt::new(&"ä".repeat(100_000), &Client::default()).account.len() < 1000);
+    }
+
+    #[test]
+    fn who_hides_its_address_is_counted_by_its_connection() {
+        let db = database();
+        let hidden = |email: &str, peer: &str| {
+            let client = Client { peer: Some(peer.parse().unwrap()), ..Client::default() };
+            charged(&db, &Attempt::new(email, &client))
+        };
+        for number in 0..5 {
+            assert!(hidden(&format!("{number}@b.c"), "192.0.2.1"));
+        }
+        assert!(!hidden("5@b.c", "192.0.2.1"));
+        assert!(!charged(&db, &attempt("5@b.c", "192.0.2.1")), "nor does it get more by showing it");
+        assert!(hidden("5@b.c", "192.0.2.2"), "and is in nobody else's way");
+        // What a trusted proxy says of its client counts, and not the proxy.
+        let client = Client { peer: Some("192.0.2.1".parse().unwrap()), ..client("192.0.2.3") };
+        assert!(charged(&db, &Attempt::new("6@b.c", &client)));
+    }
+
+    #[test]
+    fn the_first_that_is_refused_is_told_from_the_others() {
+        let db = database();
+        let is_first = |email: &str, address: &str| {
+            charge(&db, &SMALL, &attempt(email, address)).unwrap().unwrap_err().is_first
+        };
+        while charged(&db, &attempt("a@b.c", "192.0.2.1")) {}
+        assert!(!is_first("a@b.c", "192.0.2.1") && !is_first("A@b.c", "192.0.2.2"));
+        while charged(&db, &attempt("b@b.c", "192.0.2.2")) {}
+        while charged(&db, &attempt("c@b.c", "192.0.2.2")) {}
+        assert!(!is_first("d@b.c", "192.0.2.2"), "the address's own");
+        // The count begins anew, and so does what is told of it.
+        begin_at(&db, &ago(SMALL.address.within));
+        for _ in 0..3 {
+            assert!(charged(&db, &attempt("a@b.c", "192.0.2.1")));
+        }
+        assert!(is_first("a@b.c", "192.0.2.1") && !is_first("a@b.c", "192.0.2.1"));
     }
 
     #[test]

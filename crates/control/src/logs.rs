@@ -4,19 +4,21 @@
 //! another way and their levels as they liked; both are shown as they were written.
 
 mod purge;
+mod search;
 
-use rusqlite::{Connection, Result, Row, ToSql, named_params};
+use rusqlite::{Connection, Result, named_params};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use streamhub_engine::time::Moment;
 use streamhub_engine::{normalised, words};
 
-use crate::TenantId;
 use crate::cursor::{self, Cursor};
 use crate::journal::Journal;
+use crate::{TenantId, Within};
 
 pub use purge::{extent_of_app, purge_app};
+pub use search::{LOOKED_AT, list};
 
 words! {
     /// How much something matters.
@@ -36,15 +38,6 @@ words! {
 
 /// The log as something that is pruned.
 pub static JOURNAL: Journal = Journal::new("logs", "server_logs", normalised!("ts"));
-
-/// When an entry is of, so that both spellings sort as one; as the indices have it.
-const TIME: &str = normalised!("log.ts");
-
-const COLUMNS: &str = concat!(
-    "log.id, log.ts, log.level, log.source, log.app_id, \
-     (SELECT name FROM apps WHERE apps.id = log.app_id), log.message, log.meta_json, ",
-    normalised!("log.ts")
-);
 
 /// Something to be written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +81,11 @@ pub struct Entry {
 /// Which entries a list shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
-    /// Only those of the app of this number.
-    pub app: Option<i64>,
-    /// Only those of this tenant's apps.
+    /// Only those of these apps.
+    pub within: &'a Within,
+    /// Of these, only those of the app of this name.
+    pub app: Option<&'a str>,
+    /// Of these, only those of this tenant's apps.
     pub tenant: Option<&'a TenantId>,
     /// Only those that matter at least as much. A level that is not known matters most.
     pub level: Option<Level>,
@@ -115,6 +110,7 @@ impl Filter<'_> {
     /// All entries, the newest of them up to a number.
     pub fn newest(limit: u32) -> Self {
         Self {
+            within: &Within::Everything,
             app: None,
             tenant: None,
             level: None,
@@ -145,84 +141,6 @@ pub fn append_all(db: &Connection, records: &[Record]) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Lists entries, the newest first.
-pub fn list(db: &Connection, filter: &Filter<'_>) -> Result<Listed> {
-    let (before, before_id) = cursor::start(filter.cursor, filter.until);
-    let limit = cursor::one_more(filter.limit);
-    let level = filter.level.map_or(0, |level| level as i64);
-    let pattern = filter.q.map(containing);
-    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![
-        (":level", &level),
-        (":source", &filter.source),
-        (":pattern", &pattern),
-        (":since", &filter.since),
-        (":before", &before),
-        (":before_id", &before_id),
-        (":limit", &limit),
-    ];
-    if let Some(app) = &filter.app {
-        parameters.push((":app", app));
-    }
-    if let Some(tenant) = &filter.tenant {
-        parameters.push((":tenant", tenant));
-    }
-    let rows = db
-        .prepare_cached(&list_sql(filter.app.is_some(), filter.tenant.is_some()))?
-        .query_map(&*parameters, read)?
-        .collect::<Result<_>>()?;
-    Ok(Listed::of(rows, filter.limit))
-}
-
-fn list_sql(of_one_app: bool, of_one_tenant: bool) -> String {
-    let matching = format!(
-        "{TIME} >= coalesce(:since, '') AND {TIME} <= :before \
-         AND ({TIME} < :before OR log.id < :before_id) \
-         AND (:source IS NULL OR log.source = :source) \
-         AND (:pattern IS NULL OR log.message LIKE :pattern ESCAPE '\\') \
-         AND CASE lower(log.level) WHEN 'trace' THEN 0 WHEN 'debug' THEN 1 WHEN 'info' THEN 2 \
-         WHEN 'warn' THEN 3 WHEN 'warning' THEN 3 ELSE 4 END >= :level \
-         ORDER BY {TIME} DESC, log.id DESC LIMIT :limit"
-    );
-    let reach = match (of_one_app, of_one_tenant) {
-        (false, false) => "",
-        (true, false) => "log.app_id = :app AND ",
-        (true, true) => {
-            "log.app_id = :app AND (SELECT tenant_id FROM apps WHERE apps.id = :app) = :tenant AND "
-        }
-        // As many of each of the tenant's apps as are wanted in all, from each app's part of the index.
-        (false, true) => {
-            return format!(
-                "SELECT {COLUMNS} FROM apps AS app CROSS JOIN server_logs AS log ON log.id IN \
-                 (SELECT log.id FROM server_logs AS log WHERE log.app_id = app.id AND {matching}) \
-                 WHERE app.tenant_id = :tenant ORDER BY {TIME} DESC, log.id DESC LIMIT :limit"
-            );
-        }
-    };
-    format!("SELECT {COLUMNS} FROM server_logs AS log WHERE {reach}{matching}")
-}
-
-fn read(row: &Row<'_>) -> Result<(Entry, Cursor)> {
-    let meta: Option<String> = row.get(7)?;
-    let entry = Entry {
-        id: row.get(0)?,
-        ts: row.get(1)?,
-        level: row.get(2)?,
-        source: row.get(3)?,
-        app_id: row.get(4)?,
-        app: row.get(5)?,
-        message: row.get(6)?,
-        meta: meta.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
-    };
-    let place = Cursor::after(row.get::<_, String>(8)?, entry.id);
-    Ok((entry, place))
-}
-
-/// The pattern of texts that have this one in them.
-fn containing(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    format!("%{escaped}%")
 }
 
 #[cfg(test)]

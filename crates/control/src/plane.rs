@@ -84,9 +84,7 @@ impl Plane {
     /// Writes everything into the file and closes it.
     pub fn close(&self) -> Result<()> {
         // The readers first, so that the writer's connection is the last and empties the `-wal`.
-        if let Some(readers) = self.readers.write().unwrap_or_else(PoisonError::into_inner).take() {
-            readers.close();
-        }
+        drop(self.readers.write().unwrap_or_else(PoisonError::into_inner).take());
         self.writer.close()
     }
 

@@ -85,7 +85,7 @@ mod tests {
                 "_streamhub_server_logs_by_app_and_time",
             ),
             ("SELECT user_id FROM sessions WHERE token_hash = 'x'".to_owned(), "sqlite_autoindex_sessions_2"),
-            ("SELECT * FROM users WHERE email = 'x'".to_owned(), "_streamhub_users_by_email"),
+            ("SELECT * FROM users WHERE lower(email) = 'x'".to_owned(), "_streamhub_users_by_email"),
         ];
         for (sql, index) in cases {
             let plan = plan(&sql);

@@ -48,11 +48,13 @@ pub struct Session {
     pub revoked_at: Option<String>,
 }
 
-/// From where a session is begun.
+/// From where a session is begun, or a password shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The address, where that is known.
     pub address: Option<IpAddr>,
+    /// The other end of the connection, which is not the client where something in between passes requests on.
+    pub peer: Option<IpAddr>,
     /// What it says of itself.
     pub user_agent: Option<String>,
 }
@@ -206,6 +208,7 @@ mod tests {
         let anna = user(&db, "anna@b.c");
         let client = Client {
             address: Some("2001:db8::7".parse().unwrap()),
+            peer: None,
             user_agent: Some("ä".repeat(LONGEST_AGENT + 1)),
         };
         let (session, token) = create(&db, &anna, &client, WEEK).unwrap();

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time;
 
-use crate::quotas;
+use crate::page::{Page, Part, Query};
+use crate::{Within, quotas};
 
 /// A tenant's key: 1 to 64 letters, digits, `-`, `_` and `.` of ASCII, beginning with a letter or digit.
 ///
@@ -87,6 +88,14 @@ pub const DEFAULT_PLAN: &str = "free";
 /// All tenants, by key.
 pub fn list(db: &Connection) -> Result<Vec<Tenant>> {
     db.prepare("SELECT id, name, plan, created_at FROM tenants ORDER BY id")?.query_map([], read)?.collect()
+}
+
+/// A page of those tenants that somebody sees, by key.
+pub fn page(db: &Connection, within: &Within, page: Page) -> Result<Part<Tenant>> {
+    // No tenant is one app's.
+    let from = format!("tenants WHERE {}", within.condition("id", "NULL"));
+    let query = Query { columns: "id, name, plan, created_at", from: &from, order: "id" };
+    query.page(db, page, &[(":within", within)], read)
 }
 
 /// The tenant of this key.

@@ -9,8 +9,9 @@ use streamhub_engine::normalised;
 use streamhub_engine::time::{self, Moment};
 
 use crate::allow_list::AllowList;
+use crate::page::{Page, Part, Query};
 pub use crate::secret_token::{Token, TokenHash};
-use crate::{TenantId, apps, tenants};
+use crate::{TenantId, Within, apps, tenants};
 use streamhub_engine::words;
 
 /// What an API token begins with.
@@ -111,13 +112,17 @@ impl Reach {
 const OWNER: &str = "CASE WHEN scope = 'app' AND apps.id IS NOT NULL THEN coalesce(apps.tenant_id, 'platform') \
     ELSE api_tokens.tenant_id END";
 
-const FROM: &str = "FROM api_tokens LEFT JOIN apps ON apps.id = app_id";
+const FROM: &str = "api_tokens LEFT JOIN apps ON apps.id = app_id";
+
+fn columns() -> String {
+    format!(
+        "api_tokens.id, api_tokens.name, scope, app_id, {OWNER}, allowed_ips_json, last_used_at, \
+         api_tokens.created_at, revoked"
+    )
+}
 
 fn select(which: &str) -> String {
-    format!(
-        "SELECT api_tokens.id, api_tokens.name, scope, app_id, {OWNER}, allowed_ips_json, last_used_at, \
-         api_tokens.created_at, revoked {FROM} {which}"
-    )
+    format!("SELECT {} FROM {FROM} {which}", columns())
 }
 
 /// Makes a token and returns its number and, for the only time, the token itself.
@@ -153,6 +158,14 @@ pub fn create(db: &Connection, new: &NewToken) -> Result<Result<(i64, Token), No
 /// All tokens, by number.
 pub fn list(db: &Connection) -> Result<Vec<ApiToken>> {
     db.prepare(&select("ORDER BY api_tokens.id"))?.query_map([], read)?.collect()
+}
+
+/// A page of the tokens of the tenants that somebody looks after, by number.
+pub fn page(db: &Connection, within: &Within, page: Page) -> Result<Part<ApiToken>> {
+    // Nobody's tokens are one app's.
+    let from = format!("{FROM} WHERE {}", within.condition(OWNER, "NULL"));
+    let query = Query { columns: &columns(), from: &from, order: "api_tokens.id" };
+    query.page(db, page, &[(":within", within)], read)
 }
 
 /// A tenant's tokens, by number.

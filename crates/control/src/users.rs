@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use streamhub_engine::time;
 
 use crate::email::Email;
+use crate::page::{Page, Part, Query};
 use crate::password::PasswordHash;
 use crate::sessions;
 use streamhub_engine::words;
@@ -84,11 +85,29 @@ pub enum Reset {
     Ambiguous,
 }
 
-const SELECT: &str = "SELECT id, email, name, is_superadmin, status, created_at FROM users";
+macro_rules! columns {
+    () => {
+        "id, email, name, is_superadmin, status, created_at"
+    };
+}
+
+const SELECT: &str = concat!("SELECT ", columns!(), " FROM users");
+
+/// Those whose address is this one in small letters; one of ASCII is nothing else in any other case.
+const IN_ASCII: &str =
+    concat!("SELECT ", columns!(), " FROM users WHERE lower(email) = ?1 AND email NOT GLOB '*[^ -~]*'");
+
+/// Those whose address has other letters too, which are few.
+const BEYOND_ASCII: &str = concat!("SELECT ", columns!(), " FROM users WHERE email GLOB '*[^ -~]*'");
 
 /// All users, by key.
 pub fn list(db: &Connection) -> Result<Vec<User>> {
     db.prepare(&format!("{SELECT} ORDER BY id"))?.query_map([], read)?.collect()
+}
+
+/// A page of the users, by key.
+pub fn page(db: &Connection, page: Page) -> Result<Part<User>> {
+    Query { columns: columns!(), from: "users", order: "id" }.page(db, page, &[], read)
 }
 
 /// The user of this key.
@@ -98,14 +117,20 @@ pub fn get(db: &Connection, id: &str) -> Result<Option<User>> {
         .optional()
 }
 
-/// The users with this address; case does not count, in any script.
+/// The users with this address, by key; case does not count, in any script.
 pub fn by_email(db: &Connection, email: &str) -> Result<Vec<User>> {
     let wanted = without_case(email);
-    let mut query = db.prepare(&format!("{SELECT} ORDER BY id"))?;
-    let users = query.query_map([], read)?;
+    let mut users: Vec<User> =
+        db.prepare_cached(IN_ASCII)?.query_map([&wanted], read)?.collect::<Result<_>>()?;
     // SQLite knows the case of ASCII letters only.
-    let is_meant = |user: &User| user.email.as_ref().is_some_and(|email| without_case(email) == wanted);
-    users.filter(|user| user.as_ref().map_or(true, is_meant)).collect()
+    for user in db.prepare_cached(BEYOND_ASCII)?.query_map([], read)? {
+        let user = user?;
+        if user.email.as_ref().is_some_and(|email| without_case(email) == wanted) {
+            users.push(user);
+        }
+    }
+    users.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(users)
 }
 
 /// Makes a user, in the caller's transaction: no two have one address, whatever its case.
@@ -260,7 +285,7 @@ fn read(row: &Row<'_>) -> Result<User> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{database, tenant};
+    use crate::fixture::{database, plan, tenant};
     use crate::members::{self, Role};
 
     fn new(email: &str) -> NewUser {
@@ -299,6 +324,34 @@ mod tests {
         }
         assert_eq!(list(&db).unwrap().len(), 4);
         assert_eq!(by_email(&db, "nobody@example.org").unwrap(), []);
+    }
+
+    #[test]
+    fn an_address_is_found_by_an_index_however_it_is_written() {
+        let db = database();
+        let plans = [IN_ASCII, BEYOND_ASCII].map(|sql| plan(&db, sql));
+        assert!(
+            plans[0].contains("SEARCH users USING INDEX _streamhub_users_by_email (<expr>=?)"),
+            "{plans:?}"
+        );
+        assert!(plans[1].contains("USING INDEX _streamhub_users_beyond_ascii"), "{plans:?}");
+        // As an older system wrote them: what differs in case only, or by letters that are the same in capitals.
+        for (id, email) in [
+            ("4", "GROSS@example.org"),
+            ("2", "groß@Example.org"),
+            ("3", "Gross@example.org"),
+            ("1", "gros@x"),
+        ] {
+            db.execute("INSERT INTO users (id, email) VALUES (?1, ?2)", [id, email]).unwrap();
+        }
+        db.execute("INSERT INTO users (id) VALUES ('5')", []).unwrap();
+        for wanted in ["gross@EXAMPLE.org", "Groß@example.org"] {
+            let found = by_email(&db, wanted).unwrap();
+            assert_eq!(found.iter().map(|user| &*user.id).collect::<Vec<_>>(), ["2", "3", "4"], "{wanted}");
+        }
+        // The sign of Kelvin is a small k.
+        db.execute("UPDATE users SET email = 'kim@x' WHERE id = '1'", []).unwrap();
+        assert_eq!(by_email(&db, "\u{212a}im@x").unwrap().len(), 1);
     }
 
     #[test]

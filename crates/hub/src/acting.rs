@@ -5,11 +5,13 @@
 //! its outbox. What a hub does for nobody in particular leaves none.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::Value;
 use streamhub_appstore::{WriteTx, outbox};
-use streamhub_control::audit::{self, Entry};
+use streamhub_control::audit::Entry;
 use streamhub_control::deeds::{self, Outcome};
 use streamhub_control::idempotency::Asked;
 use streamhub_control::{Connection, SqlResult, TenantId};
@@ -47,6 +49,13 @@ pub struct Actor {
     pub repeatable: Option<Repeatable>,
 }
 
+/// Somebody who does something, and the number of the audit's entry that tells of it.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    actor: Actor,
+    entry: AtomicI64,
+}
+
 /// Whom and what a request concerns.
 #[derive(Clone, Debug, Default)]
 pub struct Concerned {
@@ -74,6 +83,21 @@ impl Actor {
 
     fn asked(&self) -> Option<&Asked> {
         self.repeatable.as_ref().map(Repeatable::asked)
+    }
+}
+
+impl Acting {
+    /// The entry of this number tells of it, once the transaction that holds it is committed.
+    fn is_told_of(&self, entry: i64) {
+        self.entry.store(entry, Ordering::Release);
+    }
+}
+
+impl Deref for Acting {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
+        &self.actor
     }
 }
 
@@ -133,7 +157,7 @@ impl Hub {
     /// The same hub, acting for somebody.
     #[must_use]
     pub fn acting(&self, actor: Actor) -> Self {
-        Self { actor: Some(Arc::new(actor)), ..self.clone() }
+        Self { actor: Some(Arc::new(Acting { actor, entry: AtomicI64::default() })), ..self.clone() }
     }
 
     /// Changes the control database, and says so in the audit, in one transaction. What is refused has changed
@@ -162,7 +186,7 @@ impl Hub {
             let mut deed = deed.clone();
             let changed = work(db, &mut deed)?;
             if let (Ok(_), Some(actor)) = (&changed, &actor) {
-                deeds::append(db, &deed.entry(actor, Outcome::Done), actor.asked())?;
+                actor.is_told_of(deeds::append(db, &deed.entry(actor, Outcome::Done), actor.asked())?);
             }
             Ok(changed)
         })
@@ -172,7 +196,10 @@ impl Hub {
     pub(crate) fn beginning(&self, deed: &Deed) -> impl Fn(&Connection, i64) -> SqlResult<()> + Send + use<> {
         let begun = self.actor.as_ref().map(|actor| (deed.entry(actor, Outcome::Begun), Arc::clone(actor)));
         move |db, app| {
-            begun.as_ref().map_or(Ok(()), |(entry, actor)| deeds::begin(db, app, entry, actor.asked()))
+            if let Some((entry, actor)) = &begun {
+                actor.is_told_of(deeds::begin(db, app, entry, actor.asked())?);
+            }
+            Ok(())
         }
     }
 
@@ -185,7 +212,8 @@ impl Hub {
         self.note_down(move |db| begun(db, app))
     }
 
-    /// Says in the audit what somebody asked for and did not get. Nothing is said for nobody.
+    /// Says in the audit what somebody asked for and did not get: in an entry of its own, or in the one that tells
+    /// already of what was begun, whose outcome is what became of that. Nothing is said for nobody.
     pub fn note_refusal(
         &self,
         action: &str,
@@ -199,7 +227,8 @@ impl Hub {
         (entry.action, entry.target) = (action.to_owned(), target);
         entry.tenant_id = concerned.tenant.as_ref().map(TenantId::to_string);
         entry.app = concerned.app.as_ref().map(AppId::to_string);
-        self.note_down(move |db| audit::append(db, &entry).map(drop))
+        let told = actor.entry.load(Ordering::Acquire);
+        self.note_down(move |db| deeds::explain(db, told, &entry))
     }
 }
 
@@ -242,7 +271,7 @@ fn with_request(detail: Option<Value>, actor: &Actor) -> Option<Value> {
     let Some(request) = &actor.request else { return detail };
     let mut detail = detail.unwrap_or_else(|| Value::Object(serde_json::Map::default()));
     if let Value::Object(fields) = &mut detail {
-        fields.insert("requestId".to_owned(), request.clone().into());
+        fields.insert(deeds::REQUEST.to_owned(), request.clone().into());
     }
     Some(detail)
 }

@@ -11,6 +11,9 @@ use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 
+/// Bytes of an app's `settingsJson`: small enough for lists of apps to show it, as dashboards expect.
+const MOST_SETTINGS: usize = 64 << 10;
+
 /// What is to be changed of an app; what is absent stays as it is, and `null` empties it.
 ///
 /// ```
@@ -28,17 +31,20 @@ pub struct AppChange {
     pub display_name: Change<String>,
     /// Prefix of its room names.
     pub room_prefix: Change<String>,
-    /// Settings that dashboards keep with the app, as a JSON text.
+    /// Settings that dashboards keep with the app, as a JSON text of 64 KiB at the most.
     pub settings_json: Change<String>,
 }
 
 impl Hub {
     /// Changes what people may change of an app in the registry.
     pub fn update_app(&self, id: &AppId, change: &AppChange) -> Result<App> {
-        if let Change::Set(settings) = &change.settings_json
-            && serde_json::from_str::<serde::de::IgnoredAny>(settings).is_err()
-        {
-            return Err(HubError::Invalid("settingsJson is no JSON text".to_owned()));
+        if let Change::Set(settings) = &change.settings_json {
+            if settings.len() > MOST_SETTINGS {
+                return Err(HubError::Invalid(format!("settingsJson is longer than {MOST_SETTINGS} bytes")));
+            }
+            if serde_json::from_str::<serde::de::IgnoredAny>(settings).is_err() {
+                return Err(HubError::Invalid("settingsJson is no JSON text".to_owned()));
+            }
         }
         let (name, change, meant) = (id.clone(), change.clone(), self.meant(id.as_str()));
         self.change(Deed::of("app.update").app(id).target(id), move |db, deed| {

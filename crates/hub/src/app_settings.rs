@@ -21,7 +21,7 @@ impl Hub {
         self.registered(id.as_str())?;
         let path = self.data().app(id).config();
         if durable::exists(&path)? {
-            AppConfig::read(&path).map_err(HubError::AppConfig)
+            AppConfig::read(&path).map_err(HubError::BrokenAppConfig)
         } else {
             Ok(AppConfig::empty(id))
         }

@@ -71,6 +71,10 @@ pub struct HubConfig {
     pub logs: Option<LogSink>,
     /// How many attempts to log in there may be; default 10 per account and 50 per address in 15 minutes.
     pub logins: Policy,
+    /// A refused login is answered so long after it began, or at the next multiple of that, so that the time does not
+    /// tell what its password was compared with; default 500 ms, several times what a comparison takes, and little
+    /// to somebody who mistyped. Zero answers at once.
+    pub refusal_step: Duration,
     /// How long a session lasts; default 7 days.
     pub session_lifetime: Duration,
     /// Who is told what the live core does; default nobody.
@@ -174,6 +178,7 @@ impl HubConfig {
             retention: Retention::default(),
             logs: None,
             logins: Policy::default(),
+            refusal_step: Duration::from_millis(500),
             session_lifetime: 7 * DAY,
             observer: Arc::new(Unobserved),
             control_observer: Arc::new(Unobserved),

@@ -219,8 +219,8 @@ pub enum HubError {
         /// Where in its life it is, or how far its take-over is.
         state: String,
     },
-    /// The app is registered, and its directory is not there, or empty as a mount point is.
-    #[error("{}: the app's directory is missing or empty", dir.display())]
+    /// The app is registered, and its directory is not there, or empty as a mount point is, or without its database.
+    #[error("{}: the app's directory or its database is missing", dir.display())]
     NoAppDir {
         /// Where it was expected.
         dir: PathBuf,
@@ -259,9 +259,12 @@ pub enum HubError {
         /// What is missing or does not match.
         detail: String,
     },
-    /// An app's `config.yaml` is refused.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// What an app's `config.yaml` would become is refused.
+    #[error("{}", all(.0))]
     AppConfig(Vec<AppConfigError>),
+    /// An app's `config.yaml` cannot be used as it is.
+    #[error("{}", all(.0))]
+    BrokenAppConfig(Vec<AppConfigError>),
     /// Something of this name is there already.
     #[error("{noun} {name:?} is already there")]
     Exists {
@@ -301,6 +304,10 @@ pub enum HubError {
     /// The hub was closed before.
     #[error("the hub is closed")]
     Closed,
+}
+
+fn all(errors: &[AppConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn holder(pid: Option<i32>) -> String {
@@ -422,7 +429,7 @@ impl HubError {
                 "seal it where it is in service (`streamhub app seal NAME`) and copy it again; --unsealed takes it after a full check"
                     .to_owned()
             }
-            Self::AppConfig(errors) => {
+            Self::AppConfig(errors) | Self::BrokenAppConfig(errors) => {
                 errors.iter().find_map(AppConfigError::way_out).unwrap_or_default()
             }
             Self::NotFound { noun: "deleted app", .. } => {

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use streamhub_appstore::Template;
 use streamhub_control::apps::{self, App, Deleted, Tally};
-use streamhub_control::{Control, Plane, TenantId, jobs};
+use streamhub_control::page::{Page, Part};
+use streamhub_control::{Control, Plane, TenantId, Within, jobs};
 use streamhub_engine::cache::{AppState, Cache, CacheConfig, Stats};
 use streamhub_engine::live;
 use streamhub_engine::{AppId, DataDir};
 
 use crate::access::{Addresses, Credentials, Hashing};
-use crate::acting::Actor;
+use crate::acting::Acting;
 use crate::blocking::Blocking;
 use crate::boot;
 use crate::config::HubConfig;
@@ -77,7 +78,7 @@ impl Owner {
 pub struct Hub {
     pub(crate) shared: Arc<Shared>,
     /// Who acts, where somebody is meant.
-    pub(crate) actor: Option<Arc<Actor>>,
+    pub(crate) actor: Option<Arc<Acting>>,
     /// Which app is meant by a name, where that was found out before.
     pub(crate) meant: Option<Arc<Meant>>,
 }
@@ -298,6 +299,17 @@ impl Hub {
         self.read(|db| apps::deleted(db, keep))
     }
 
+    /// A page of the [`deleted_apps`](Self::deleted_apps) that somebody sees.
+    pub fn page_of_deleted_apps(&self, within: &Within, page: Page) -> Result<Part<Deleted>> {
+        let keep = self.shared.config.keep.trash;
+        self.read(|db| apps::deleted_page(db, within, keep, page))
+    }
+
+    /// The app of this name that [`undelete`](Self::undelete) would bring back, where there is one.
+    pub fn last_deleted(&self, id: &AppId) -> Result<Option<App>> {
+        self.read(|db| Ok(apps::last_deleted(db, id)?.map(|app| apps::by_id(db, app)).transpose()?.flatten()))
+    }
+
     /// How many apps there are, and how many of them are out of service.
     pub fn tally(&self) -> Result<Tally> {
         Ok(self.shared.services.plane.read(apps::tally)?)
@@ -309,6 +321,9 @@ impl Hub {
     /// Waits up to `HubConfig::wait` for leases that are out. Where some do not end, the error says of how
     /// many apps, and the data directory is let go of when the last of them is gone; closing again waits again.
     /// What was written and could not be sealed in time is logged.
+    ///
+    /// A hub that is dropped without this waits for no work that is under way: it is as after a crash, and its files
+    /// are let go of when that work ends.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
         // Held to the end, so that whoever closes meanwhile waits and sees what came of it.

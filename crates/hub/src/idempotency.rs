@@ -30,8 +30,8 @@ pub struct Repeatable {
 pub enum Recall {
     /// Nothing was done: it is carried out while the guard lives.
     Fresh(UnderWay),
-    /// It was carried out, and this was the answer.
-    Answered(Answer),
+    /// It was carried out, and this was the answer, for whoever may still see what it tells of.
+    Answered(Recorded, Answer),
     /// It was carried out, and its answer did not get far enough to be kept.
     Done(Recorded),
     /// It is being carried out.
@@ -96,12 +96,12 @@ impl Hub {
         if repeatable.key.ask(&found.request) != repeatable.asked {
             return Ok(Some(Recall::Another));
         }
-        let outcome = found.done.as_ref().and_then(|done| done.entry.outcome.parse().ok());
-        Ok(Some(match (outcome, found.answer, found.done) {
-            (Some(Outcome::Done), Some(answer), _) => Recall::Answered(answer),
-            (Some(Outcome::Done), None, Some(done)) => Recall::Done(done),
+        let Some(done) = found.done else { return Ok(Some(Recall::Fresh(under_way))) };
+        Ok(Some(match (done.entry.outcome.parse(), found.answer) {
+            (Ok(Outcome::Done), Some(answer)) => Recall::Answered(done, answer),
+            (Ok(Outcome::Done), None) => Recall::Done(done),
             // Upkeep finishes it, or takes it back.
-            (Some(Outcome::Begun), ..) => Recall::UnderWay,
+            (Ok(Outcome::Begun), _) => Recall::UnderWay,
             _ => Recall::Fresh(under_way),
         }))
     }

@@ -13,9 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use streamhub_appstore::purge::Scope;
-use streamhub_control::apps::App;
+use streamhub_control::apps::{self, App};
 use streamhub_control::{TenantId, jobs};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{AppId, Uuid};
@@ -100,6 +100,8 @@ pub(crate) type Task = Box<dyn FnOnce(&Hub, &dyn Progress) -> Result<Done> + Sen
 /// What the desk needs to know of a job.
 pub(crate) struct Order {
     pub(crate) kind: &'static str,
+    /// What it is for the audit.
+    pub(crate) deed: Deed,
     pub(crate) app: App,
     pub(crate) lane: Lane,
     pub(crate) force: bool,
@@ -135,6 +137,15 @@ impl Work {
         }
     }
 
+    fn deed(self, force: bool) -> Deed {
+        match self {
+            Self::Optimize => Deed::of("db.optimize").detail(json!({ "force": force })),
+            Self::Check => Deed::of("db.check").detail(json!({ "force": force })),
+            Self::Checkpoint => Deed::of("db.checkpoint"),
+            Self::Purge(scope) => maintenance::deed_of_purge(scope),
+        }
+    }
+
     fn steps(self) -> u32 {
         match self {
             Self::Optimize => 5,
@@ -155,7 +166,7 @@ impl Work {
                 ..Done::with(checked)
             }),
             Self::Checkpoint => hub.checkpoint(app, progress).map(Done::with),
-            Self::Purge(scope) => hub.purge_app(app, scope, progress).map(Done::with),
+            Self::Purge(scope) => hub.carry_out_purge(app, scope, progress).map(Done::with),
         }
     }
 }
@@ -179,15 +190,19 @@ impl Hub {
             Work::Optimize | Work::Check => Lane::Disk(place.device()?),
             Work::Checkpoint | Work::Purge(_) => Lane::Light,
         };
-        // By the time when it is done the name may be another app's.
-        let (work, id, number) = (new.work, new.app.clone(), app.id);
+        // By the time when it is done the app may have another name, or the name may be another app's.
+        let (work, number) = (new.work, app.id);
         self.enqueue(Order {
             kind: work.kind(),
+            deed: work.deed(new.force),
             app,
             lane,
             force: new.force,
             steps: work.steps(),
-            task: Box::new(move |hub, progress| work.carry_out(&hub.meaning(&id, number), &id, progress)),
+            task: Box::new(move |hub, progress| {
+                let id = hub.name_of(number)?;
+                work.carry_out(&hub.meaning(&id, number), &id, progress)
+            }),
         })
     }
 
@@ -202,8 +217,7 @@ impl Hub {
         if let Some(entry) = self.shared.jobs.find(id) {
             return Ok(entry.job());
         }
-        let id = id.clone();
-        self.read(|db| jobs::get(db, &id))?.ok_or_else(|| unknown(&id))
+        self.registry().job(id)
     }
 
     /// As [`job`](Self::job), for async callers.
@@ -214,7 +228,7 @@ impl Hub {
 
     /// Lists jobs, the newest first.
     pub fn jobs(&self, filter: &Filter) -> Result<Listed> {
-        let mut listed = self.read(|db| jobs::list(db, filter))?;
+        let mut listed = self.registry().jobs(filter)?;
         for job in listed.jobs.iter_mut().filter(|job| !job.state.is_over()) {
             // What is in memory is further than what was written down last.
             if let Some(entry) = self.shared.jobs.find(&job.id) {
@@ -287,23 +301,32 @@ impl Hub {
 
     /// Puts a job into the queue once its row is durable.
     pub(crate) fn enqueue(&self, order: Order) -> Result<Job> {
-        let Order { kind, app, lane, force, steps, task } = order;
+        let Order { kind, deed, app, lane, force, steps, task } = order;
         if self.shared.jobs.is_full_for(app.id) {
             return Err(HubError::TooManyJobs { app: app.name });
         }
         let tenant = TenantId::from_registry(app.tenant_id.clone());
-        let job = Job::queued(kind, Some(app.name.clone()), Some(app.tenant_id), steps);
-        let deed = Deed::of("job.start")
-            .tenant(&tenant)
-            .app(&app.name)
-            .target(&job.id)
-            .detail(serde_json::json!({ "kind": kind }));
+        let job = Job::queued(kind, Some(&app), steps);
+        let deed = deed.tenant(&tenant).app(&app.name).target(&job.id);
         let row = job.clone();
         self.change(deed, move |db, _| jobs::insert(db, &row).map(Ok::<_, HubError>))?;
         let patient = matches!(lane, Lane::Disk(_)) && !force;
         let entry = Entry::new(job.clone(), app.id, lane, patient, self.actor.clone(), task);
         self.shared.jobs.push(self, Arc::new(entry))?;
         Ok(job)
+    }
+
+    /// Ends the jobs of a deleted app that wait.
+    pub(crate) fn cancel_jobs_of(&self, app: i64) {
+        self.shared.jobs.cancel_of(self, app);
+    }
+
+    /// What the app of this number is called.
+    fn name_of(&self, app: i64) -> Result<AppId> {
+        let found = self.read(|db| apps::by_id(db, app))?;
+        // A deleted app has given its name away.
+        let name = found.and_then(|app| app.name.parse().ok());
+        name.ok_or_else(|| HubError::UnknownApp { name: app.to_string() })
     }
 
     /// The registry's row of an app that is in service.
@@ -314,10 +337,6 @@ impl Hub {
             state => Err(HubError::NotInService { app: id.clone(), state: state.to_owned() }),
         }
     }
-}
-
-fn unknown(id: &Uuid) -> HubError {
-    HubError::NotFound { noun: "job", name: id.to_string() }
 }
 
 impl fmt::Debug for Order {

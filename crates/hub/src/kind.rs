@@ -78,6 +78,7 @@ impl HubError {
             | Self::OwnMount { .. }
             | Self::NotItsOwn { .. }
             | Self::NotSealed { .. }
+            | Self::BrokenAppConfig(_)
             | Self::Plane(PlaneError::Failed(_))
             | Self::Cancelled
             | Self::Closed => Kind::Failed,

@@ -9,10 +9,14 @@ use streamhub_engine::AppId;
 use streamhub_engine::cache;
 use streamhub_engine::live::{Live, LiveError};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
-use crate::acting::Actor;
+use crate::acting::Acting;
 use crate::error::{HubError, Result};
 use crate::opener::{AppOpener, OpenApp, Services};
+
+/// How often others go first before a short read takes a thread of its own.
+const PATIENCE: usize = 4;
 
 /// An app in use. While it or a clone of it lives, the app's database stays open and the app can be
 /// neither deleted nor moved, so keep it for the length of a piece of work rather than of a program.
@@ -41,11 +45,11 @@ use crate::opener::{AppOpener, OpenApp, Services};
 #[derive(Clone, Debug)]
 pub struct Lease {
     lease: cache::Lease<AppOpener>,
-    pub(crate) actor: Option<Arc<Actor>>,
+    pub(crate) actor: Option<Arc<Acting>>,
 }
 
 impl Lease {
-    pub(crate) fn new(lease: cache::Lease<AppOpener>, actor: Option<Arc<Actor>>) -> Self {
+    pub(crate) fn new(lease: cache::Lease<AppOpener>, actor: Option<Arc<Acting>>) -> Self {
         Self { lease, actor }
     }
 
@@ -100,7 +104,7 @@ impl Lease {
         T: Send + 'static,
         E: CallerError,
     {
-        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_read) {
+        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_read).await {
             Ok(result) => hand_back(result),
             Err(work) => self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await,
         }
@@ -113,7 +117,7 @@ impl Lease {
         T: Send + 'static,
         E: CallerError,
     {
-        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_get) {
+        match self.inline(|tx: &ReadTx<'_>| work(tx).map_err(Inside::Theirs), Live::try_get).await {
             Ok(result) => hand_back(result),
             Err(work) => self.read_async(|tx| work(tx).map_err(Inside::unwrap)).await,
         }
@@ -152,12 +156,16 @@ impl Lease {
         &self.open().services
     }
 
-    /// Has work done on the calling thread, or gives it back.
-    fn inline<T, F>(&self, work: F, run: impl FnOnce(&Live, F) -> Result<T, F>) -> Result<T, F> {
-        match self.inline_right() {
-            Some(_right) => run(&self.open().live, work),
-            None => Err(work),
+    /// Has work done on the calling thread, or gives it back. Who has the right to that has it for
+    /// microseconds, so that to let others go first a few times costs less than another thread.
+    async fn inline<T, F>(&self, work: F, run: impl FnOnce(&Live, F) -> Result<T, F>) -> Result<T, F> {
+        for _ in 0..PATIENCE {
+            if let Some(_right) = self.inline_right() {
+                return run(&self.open().live, work);
+            }
+            yield_now().await;
         }
+        Err(work)
     }
 
     fn inline_right(&self) -> Option<impl Drop + '_> {

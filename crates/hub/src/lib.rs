@@ -155,7 +155,7 @@ pub use streamhub_appstore::streams;
 pub use streamhub_appstore::vods;
 pub use streamhub_appstore::{Change, Listed, Page, ReadTx, StoreError, WriteTx, purge, stats};
 pub use streamhub_control::{
-    TenantId, allow_list, apps, audit, cursor, deeds, email, ip_rules, login_failures, members, nodes,
+    TenantId, allow_list, apps, audit, cursor, deeds, email, ip_rules, login_failures, members, nodes, page,
     password, quotas, sessions, setup, tenants, tokens, totp, usage, users,
 };
 pub use streamhub_engine::cache::AppState;

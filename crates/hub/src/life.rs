@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use serde_json::json;
 use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, AppState, Refused, TrashName};
 use streamhub_control::deeds::{self, Outcome};
@@ -187,7 +188,7 @@ impl Hub {
             )));
         }
         let (number, name) = (registered.id, TrashName::of(&registered, id));
-        let deed = Deed::of("app.forget").app(id).target(id);
+        let deed = Deed::of(apps::DELETE).app(id).target(id).detail(json!({ "lost": true }));
         let tenant = TenantId::from_registry(registered.tenant_id.clone());
         self.change(deed.tenant(&tenant), move |db, _| {
             if let Err(refused) = apps::mark_deleting(db, number)? {
@@ -200,6 +201,7 @@ impl Hub {
         })?;
         self.shared.services.unsealed.forget(id);
         self.shared.services.begun.forget(number);
+        self.cancel_jobs_of(number);
         drop(alone);
         Ok(registered)
     }
@@ -229,6 +231,7 @@ impl Hub {
         }
         self.shared.services.unsealed.forget(alone.id());
         self.shared.services.begun.forget(app.id);
+        self.cancel_jobs_of(app.id);
         let number = app.id;
         self.write(move |db| {
             // What is in the trash streams nothing.

@@ -20,7 +20,7 @@ use streamhub_engine::time::Moment;
 use crate::error::HubError;
 use crate::hub::{Hub, Shared as HubShared};
 
-pub use streamhub_control::logs::{Entry, Filter, Level, Listed};
+pub use streamhub_control::logs::{Entry, Filter, LOOKED_AT, Level, Listed};
 
 /// Records that wait, at the most.
 const QUEUED: usize = 8192;

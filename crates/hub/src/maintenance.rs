@@ -24,7 +24,7 @@ pub use health::{Health, TableHealth};
 pub use optimize::Optimized;
 pub use purge::Purged;
 
-pub(crate) use purge::steps as steps_of_purge;
+pub(crate) use purge::{deed as deed_of_purge, steps as steps_of_purge};
 
 /// How large a database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -295,6 +295,10 @@ fn durability(place: &AppPlace) -> Durability {
 /// What the database in an app's place says of itself, where it is the one that the registry points at.
 /// Nobody may have it open. Changes nothing.
 pub(crate) fn judge_own(path: &Path, registered: &App) -> Result<Identity, HubError> {
+    // Whoever asks for the app in another way hears the same.
+    if !durable::exists(path)? {
+        return Err(HubError::NoAppDir { dir: path.parent().unwrap_or(path).to_owned() });
+    }
     let standing = SCHEMA.standing(judge::stamp_of_source(path)?, path)?;
     if matches!(standing, Standing::Unmarked { .. }) {
         let detail = "it carries no identity".to_owned();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use streamhub_appstore::{Identity, outbox};
 use streamhub_control::apps::{self, App, AppState};
-use streamhub_control::attention;
+use streamhub_control::attention::{self, Attention};
 use streamhub_control::deeds::{self, Outcome};
 use streamhub_engine::{AppId, Database, durable};
 
@@ -16,13 +16,16 @@ use crate::hub::Hub;
 use crate::lease::Lease;
 use crate::life::RENAME;
 use crate::opener::OUTBOX;
+use crate::sealing::SEAL;
 use crate::upkeep::Errand;
 
 impl Hub {
     /// Finishes or takes back every step in an app's life that the registry shows as begun. An app for
     /// which that fails stays out of service, and upkeep tries again.
     pub(crate) fn finish_steps(&self) -> Result<()> {
-        let marked = self.read(attention::list)?.into_iter().filter(|row| row.kind == RENAME);
+        // Before anybody may break a seal, of which the audit is to say that it was there.
+        let is_marked = |row: &Attention| row.kind == RENAME || deeds::is_begun(row, SEAL);
+        let marked = self.read(attention::list)?.into_iter().filter(is_marked);
         let mut begun: BTreeSet<i64> = marked.map(|row| row.app_id).collect();
         begun.extend(self.read(apps::unfinished)?.into_iter().map(|app| app.id));
         for app in begun {
@@ -46,13 +49,15 @@ impl Hub {
             let _one_at_a_time = self.shared.settings_writer();
             self.settle_configuring(number, &self.data().app(&id))?;
         }
-        if !matches!(app.state, AppState::Creating | AppState::Deleting) {
+        let is_half_done = matches!(app.state, AppState::Creating | AppState::Deleting);
+        if !is_half_done && !self.is_sealing(number)? {
             return Ok(());
         }
         let alone = self.alone(&id)?;
         // Whoever had it until now may have finished it.
         match self.by_number(number)? {
             Some((app, same)) if same == id => match app.state {
+                AppState::Active => self.settle_sealing(number, &alone),
                 AppState::Creating => self.resume_create(&app, &id),
                 AppState::Deleting => self.finish_delete(&app, &alone).map(drop),
                 _ => Ok(()),

@@ -5,15 +5,18 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use streamhub_control::apps::{self, App};
 use streamhub_control::journal::CutOff;
 use streamhub_control::members::{self, Member};
 use streamhub_control::nodes::{self, Node};
+use streamhub_control::page::{Page, Part};
 use streamhub_control::quotas::{self, Metric, Quotas};
 use streamhub_control::tenants::{self, Tenant, UnknownTenant};
 use streamhub_control::tokens::{self, ApiToken};
 use streamhub_control::usage::{self, Exceeded, Month, Reading, Usage};
 use streamhub_control::users::{self, User};
-use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId, audit, logs};
+use streamhub_control::{Connection, Control, Plane, SqlResult, TenantId, Within, audit, jobs, logs};
+use streamhub_engine::Uuid;
 use streamhub_engine::time::Moment;
 
 use crate::error::{HubError, Result};
@@ -79,6 +82,21 @@ impl<'a> Registry<'a> {
         self.read(tenants::list)
     }
 
+    /// A page of the apps that somebody sees, by name.
+    pub fn page_of_apps(&self, within: &Within, page: Page) -> Result<Part<App>> {
+        self.read(|db| apps::page(db, within, page))
+    }
+
+    /// How many apps somebody sees.
+    pub fn count_apps(&self, within: &Within) -> Result<u64> {
+        self.read(|db| apps::count_within(db, within))
+    }
+
+    /// A page of the tenants that somebody sees, by key.
+    pub fn page_of_tenants(&self, within: &Within, page: Page) -> Result<Part<Tenant>> {
+        self.read(|db| tenants::page(db, within, page))
+    }
+
     /// The tenant of this key.
     pub fn tenant(&self, id: &TenantId) -> Result<Tenant> {
         self.read(|db| tenants::get(db, id))?.ok_or_else(|| unknown(id))
@@ -118,6 +136,17 @@ impl<'a> Registry<'a> {
         self.read(users::list)
     }
 
+    /// A page of the users, by key.
+    pub fn page_of_users(&self, page: Page) -> Result<Part<User>> {
+        self.read(|db| users::page(db, page))
+    }
+
+    /// The user of this key.
+    pub fn user_of_key(&self, key: &str) -> Result<User> {
+        let found = self.read(|db| users::get(db, key))?;
+        found.ok_or_else(|| HubError::NotFound { noun: "user", name: key.to_owned() })
+    }
+
     /// The user of this key or address.
     pub fn user(&self, who: &str) -> Result<User> {
         self.read(|db| found_user(db, who))?
@@ -126,6 +155,16 @@ impl<'a> Registry<'a> {
     /// All tokens, by number, without their hashes.
     pub fn tokens(&self) -> Result<Vec<ApiToken>> {
         self.read(tokens::list)
+    }
+
+    /// A page of the tokens of the tenants that somebody looks after, by number, without their hashes.
+    pub fn page_of_tokens(&self, within: &Within, page: Page) -> Result<Part<ApiToken>> {
+        self.read(|db| tokens::page(db, within, page))
+    }
+
+    /// The token of this number, without its hash, where there is one.
+    pub fn token(&self, id: i64) -> Result<Option<ApiToken>> {
+        self.read(|db| tokens::get(db, id))
     }
 
     /// A tenant's tokens, by number, without their hashes.
@@ -143,9 +182,22 @@ impl<'a> Registry<'a> {
         self.read(|db| audit::JOURNAL.count(db, &CutOff::Before(before.clone())))
     }
 
-    /// What the log tells, the newest entry first.
+    /// What the log tells, the newest entry first. It looks at about [`logs::LOOKED_AT`] entries and no more: where
+    /// that is not all, it says where to go on, although it found fewer than are wanted, or none.
     pub fn logs(&self, filter: &logs::Filter<'_>) -> Result<logs::Listed> {
-        self.read(|db| logs::list(db, filter))
+        self.read(|db| logs::list(db, filter, logs::LOOKED_AT))
+    }
+
+    /// As [`logs`](Self::logs), each time from where the one before it ended, until as much is found as is wanted.
+    pub fn logs_found(&self, filter: &logs::Filter<'_>) -> Result<logs::Listed> {
+        let mut found = self.logs(filter)?;
+        while let Some(cursor) = found.next.take_if(|_| found.entries.len() < filter.limit as usize) {
+            let limit = filter.limit - u32::try_from(found.entries.len()).unwrap_or(filter.limit);
+            let more = self.logs(&logs::Filter { cursor: Some(&cursor), limit, ..*filter })?;
+            found.entries.extend(more.entries);
+            found.next = more.next;
+        }
+        Ok(found)
     }
 
     /// How much the log tells of before this time.
@@ -156,6 +208,17 @@ impl<'a> Registry<'a> {
     /// What the audit tells of these tenants, the newest entry first.
     pub fn audit_of(&self, tenants: &[TenantId], filter: &audit::Filter<'_>) -> Result<audit::Listed> {
         self.read(|db| audit::list_of(db, tenants, filter))
+    }
+
+    /// Jobs, the newest first, as they were last written down.
+    pub fn jobs(&self, filter: &jobs::Filter) -> Result<jobs::Listed> {
+        self.read(|db| jobs::list(db, filter))
+    }
+
+    /// A job, as it was last written down.
+    pub fn job(&self, id: &Uuid) -> Result<jobs::Job> {
+        self.read(|db| jobs::get(db, id))?
+            .ok_or_else(|| HubError::NotFound { noun: "job", name: id.to_string() })
     }
 
     /// Whether any node of a cluster could show a token that is good.

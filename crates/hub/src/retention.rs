@@ -70,6 +70,8 @@ pub struct Pruned {
     pub before: Moment,
     /// How many entries that were.
     pub entries: u64,
+    /// How many more are from before it: some, where [`Progress::stop`] asked for an end. Asked again, these go too.
+    pub left: u64,
     /// Bytes of the control database that the disk gets back.
     pub bytes_given_back: u64,
     /// Bytes of it that hold nothing and wait to be used again: an older system's database cannot be made shorter
@@ -112,7 +114,8 @@ impl Retaining {
 }
 
 impl Hub {
-    /// Removes what the audit tells of before this time. [`Registry::audit_before`](crate::Registry::audit_before)
+    /// Removes what the audit tells of before this time, or a part of it where [`Progress::stop`] asks for an end.
+    /// [`Registry::audit_before`](crate::Registry::audit_before)
     /// says how much that is.
     ///
     /// ```
@@ -127,10 +130,11 @@ impl Hub {
         self.prune_before(Deed::of("audit.prune"), &audit::JOURNAL, before, progress)
     }
 
-    /// Removes what the log tells of before this time. [`Registry::logs_before`](crate::Registry::logs_before)
+    /// Removes what the log tells of before this time, or a part of it where [`Progress::stop`] asks for an end.
+    /// [`Registry::logs_before`](crate::Registry::logs_before)
     /// says how much that is.
     pub fn prune_logs(&self, before: &Moment, progress: &dyn Progress) -> Result<Pruned> {
-        self.prune_before(Deed::of("logs.prune"), &logs::JOURNAL, before, progress)
+        self.prune_before(Deed::of("log.prune"), &logs::JOURNAL, before, progress)
     }
 
     /// Sees to it that nothing is kept longer than [`Retention`] says.
@@ -155,11 +159,11 @@ impl Hub {
             let by_rows = self.read(|db| journal.cut_off_for(db, bounds.rows))?;
             let by_age = jump.is_none().then(|| CutOff::Before(now.before(bounds.age)));
             for cut_off in [Some(by_rows), by_age].into_iter().flatten() {
-                removed += self.remove(journal, &cut_off, CHUNKS_OF_UPKEEP, &Silent)?;
+                removed += self.remove(journal, &cut_off, CHUNKS_OF_UPKEEP, &Silent)?.0;
             }
         }
         if removed > 0 {
-            self.give_pages_back()?;
+            self.give_pages_back(&Silent)?;
         }
         Ok(jump)
     }
@@ -188,26 +192,29 @@ impl Hub {
         // Said first, since a part of it may be done when the process ends.
         self.change(deed, |_, _| Ok(Ok::<_, HubError>(())))?;
         progress.begin(&format!("pruning the {}", journal.name), Some(going));
-        let entries = self.remove(journal, &cut_off, usize::MAX, progress)?;
+        let (entries, is_all) = self.remove(journal, &cut_off, usize::MAX, progress)?;
         progress.end();
-        let pages = self.give_pages_back()?;
+        let pages = self.give_pages_back(progress)?;
         let (page, free) = self.read(|db| Ok((journal::page_size(db)?, journal::free_pages(db)?)))?;
+        // What is written meanwhile may be from before it too, where that time is still to come.
+        let left = if is_all { 0 } else { self.read(|db| journal.count(db, &cut_off))? };
         Ok(Pruned {
             before: before.clone(),
             entries,
+            left,
             bytes_given_back: pages * page,
             free_bytes: free * page,
         })
     }
 
-    /// Removes what goes, in so many transactions at the most, and says how much it was.
+    /// Removes what goes, in so many transactions at the most, and says how much it was and whether it was all.
     fn remove(
         &self,
         journal: &'static Journal,
         cut_off: &CutOff,
         chunks: usize,
         progress: &dyn Progress,
-    ) -> Result<u64> {
+    ) -> Result<(u64, bool)> {
         let mut removed = 0;
         for _ in 0..chunks {
             let cut_off = cut_off.clone();
@@ -215,19 +222,22 @@ impl Hub {
             progress.advance(chunk as u64);
             removed += chunk as u64;
             if chunk < CHUNK {
+                return Ok((removed, true));
+            }
+            if progress.stop().is_asked() {
                 break;
             }
         }
-        Ok(removed)
+        Ok((removed, false))
     }
 
     /// Gives the file system back what pages hold nothing, and says how many that were.
-    fn give_pages_back(&self) -> Result<u64> {
+    fn give_pages_back(&self, progress: &dyn Progress) -> Result<u64> {
         let mut given = 0;
         loop {
             let pages = self.step(|db| journal::give_back_pages(db, PAGES))?;
             given += pages;
-            if pages < PAGES.into() {
+            if pages < PAGES.into() || progress.stop().is_asked() {
                 return Ok(given);
             }
         }

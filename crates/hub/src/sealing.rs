@@ -5,16 +5,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use streamhub_appstore::Identity;
+use streamhub_control::deeds::{self, Outcome};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::judge::{self, Check};
 use streamhub_engine::seal::{self, Seal};
 use streamhub_engine::{AppId, Database, Unopened, durable};
 
+use crate::acting::Deed;
 use crate::error::Result;
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
 use crate::status;
+
+/// What the audit calls the sealing of an app.
+pub(crate) const SEAL: &str = "app.seal";
 
 /// Apps that this process has used and that have no seal: a graceful stop seals them.
 #[derive(Debug, Default)]
@@ -52,15 +57,34 @@ impl Hub {
     pub fn seal(&self, id: &AppId) -> Result<Seal> {
         let alone = self.alone(id)?;
         let place = self.data().app(id);
-        opener::judge_own(&place.db(), &self.registered(id.as_str())?)?;
+        let registered = self.registered(id.as_str())?;
+        opener::judge_own(&place.db(), &registered)?;
         judge::refuse_damage(&Database::inspect(&place.db())?, Check::Quick)?;
-        self.seal_alone(&alone)
+        self.begin(&Deed::of(SEAL).target(id), registered.id)?;
+        let sealed = self.seal_alone(&alone);
+        self.settle_sealing(registered.id, &alone)?;
+        sealed
     }
 
     /// As [`seal`](Self::seal), for async callers.
     pub async fn seal_async(&self, id: &AppId) -> Result<Seal> {
         let app = id.clone();
         self.blocking(Some(id), move |hub| hub.seal(&app)).await
+    }
+
+    /// Says in the audit how the sealing of an app ended: the seal is there, or it is not.
+    pub(crate) fn settle_sealing(&self, number: i64, alone: &Exclusive<AppOpener>) -> Result<()> {
+        if !self.is_sealing(number)? {
+            return Ok(());
+        }
+        let is_there = durable::exists(&self.data().app(alone.id()).dir().join(seal::FILE))?;
+        let outcome = if is_there { Outcome::Done } else { Outcome::Failed };
+        self.note_down(move |db| deeds::conclude(db, number, &[SEAL], outcome))
+    }
+
+    /// Whether a sealing was begun of which the audit does not say how it ended.
+    pub(crate) fn is_sealing(&self, number: i64) -> Result<bool> {
+        Ok(!self.read(move |db| deeds::begun(db, number, SEAL))?.is_empty())
     }
 
     /// Seals an app that nobody else uses, and whose database was judged to be its own. One in which damage was

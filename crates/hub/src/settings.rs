@@ -93,6 +93,9 @@ settings! {
     trusted_proxies: AllowList = AllowList::NOBODY, "--trusted-proxies", "STREAMHUB_TRUSTED_PROXIES";
     /// How many connections are served at once. Default: 1024.
     max_connections: NonZeroU32 = at_least_one(1024), "--max-connections", "STREAMHUB_MAX_CONNECTIONS";
+    /// How many of them one address may have, an IPv6 network of 64 bits counting as one; trusted proxies may have all.
+    /// Default: 256.
+    max_connections_per_peer: NonZeroU32 = at_least_one(256), "--max-connections-per-peer", "STREAMHUB_MAX_CONNECTIONS_PER_PEER";
     /// How many requests are worked on at once; what is above that is refused for a moment. Default: 256.
     max_requests: NonZeroU32 = at_least_one(256), "--max-requests", "STREAMHUB_MAX_REQUESTS";
     /// How many seconds a request may take. Default: 60.

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
@@ -18,12 +18,15 @@ pub(crate) trait Answer: IntoResponse + Send + 'static {
     /// The schema of its body.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
 
-    /// Another status that it may have, and the schema of its body then.
-    fn or_else(generator: &mut SchemaGenerator) -> Option<(StatusCode, Schema)> {
+    /// Another status that it may have.
+    fn or_else(generator: &mut SchemaGenerator) -> Option<Alternative> {
         let _ = generator;
         None
     }
 }
+
+/// A status, and the schema of its body, where it has one.
+pub(crate) type Alternative = (StatusCode, Option<Schema>);
 
 /// One object.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub(crate) struct List<T> {
     /// How many come before this part.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u32>,
-    /// Where the next part begins; absent where this is the last.
+    /// Where the next part begins; absent where this is the last. A part that is not may be empty all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     error: NoError,
@@ -167,39 +170,5 @@ impl Answer for Done {
 impl IntoResponse for Done {
     fn into_response(self) -> Response {
         StatusCode::NO_CONTENT.into_response()
-    }
-}
-
-/// A page for a browser.
-#[derive(Debug)]
-pub(crate) struct Page(pub(crate) &'static str);
-
-/// JSON that was written before.
-#[derive(Debug)]
-pub(crate) struct Written(pub(crate) &'static str);
-
-impl Answer for Page {
-    const MEDIA: &'static [&'static str] = &["text/html"];
-
-    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
-        Some(schemars::json_schema!({ "type": "string" }))
-    }
-}
-
-impl Answer for Written {
-    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
-        Some(schemars::json_schema!({ "type": "object" }))
-    }
-}
-
-impl IntoResponse for Written {
-    fn into_response(self) -> Response {
-        ([(CONTENT_TYPE, "application/json")], self.0).into_response()
-    }
-}
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        Html(self.0).into_response()
     }
 }

@@ -9,7 +9,6 @@ use std::marker::PhantomData;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -121,9 +120,9 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Body for Optional<T> {
 
     async fn read(request: Request) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let is_absent = !parts.headers.contains_key(CONTENT_TYPE);
         let body = Bytes::read(Request::from_parts(parts.clone(), body)).await?;
-        if body.is_empty() && is_absent {
+        // Clients that have one header for all of their requests announce a type of nothing too.
+        if body.is_empty() {
             return Ok(Self(None));
         }
         let Json(body) = Json::read(Request::from_parts(parts, body.into())).await?;

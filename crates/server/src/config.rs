@@ -34,6 +34,9 @@ pub struct ServerConfig {
     /// How many connections are served at once; default 1024, and fewer where the process may open few files. A few
     /// more are told that they are too many.
     pub max_connections: usize,
+    /// How many of them one address may have, an IPv6 network of 64 bits counting as one; default 256. Trusted proxies
+    /// may have all.
+    pub max_connections_per_peer: usize,
     /// How many requests are worked on at once; default 256. What is above that gets 503 `overloaded`.
     pub max_requests: usize,
     /// How long a request may take until its answer begins; default 60 s.
@@ -59,6 +62,7 @@ impl From<&Settings> for ServerConfig {
         Self {
             trusted_proxies: settings.trusted_proxies.value.clone(),
             max_connections: count(settings.max_connections.value),
+            max_connections_per_peer: count(settings.max_connections_per_peer.value),
             max_requests: count(settings.max_requests.value),
             request_timeout: seconds(settings.request_timeout_seconds.value),
             header_timeout: seconds(settings.header_timeout_seconds.value),

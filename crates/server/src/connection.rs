@@ -31,6 +31,7 @@ use tokio::time::{self, Instant};
 use crate::body::Watched;
 use crate::config::{MAX_HEAD, ServerConfig};
 use crate::error::ApiError;
+use crate::layers;
 use crate::service::Service;
 
 /// How long one that is too many may take to ask before it is cut off.
@@ -73,7 +74,9 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, routes: Router, s
 
 /// Answers that there are too many connections, once, and closes.
 pub(crate) async fn refuse(stream: TcpStream) {
-    let answer = service_fn(async |_| Ok::<_, Infallible>(ApiError::Overloaded.into_response()));
+    let answer = service_fn(async |_| {
+        Ok::<_, Infallible>(layers::taken_at_its_word(ApiError::Overloaded.into_response()))
+    });
     let connection = builder().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
     // Whether the client heard it makes no difference.
     let _ = time::timeout(REFUSAL, connection).await;

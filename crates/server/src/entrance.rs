@@ -1,14 +1,16 @@
 //! A request on its way in: what it says of itself, and what was found out of it so far.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::Method;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::request::Parts;
+use streamhub::access::Principal;
 use streamhub::idempotency::Repeatable;
+use streamhub::sessions::Client;
 use streamhub::{Actor, Concerned, Hub};
 
 use crate::address::ClientAddress;
@@ -28,6 +30,8 @@ pub(crate) struct Entrance {
     repeatable: Option<(String, String)>,
     /// The hub, acting for whoever asks, once that is known.
     acting: OnceLock<Hub>,
+    /// Whoever asks, once that is known.
+    principal: OnceLock<Arc<Principal>>,
     /// What it concerns, once that is known and the caller may know it.
     pub(crate) concerned: OnceLock<Concerned>,
 }
@@ -45,6 +49,7 @@ impl Entrance {
                 parameters,
                 repeatable,
                 acting: OnceLock::new(),
+                principal: OnceLock::new(),
                 concerned: OnceLock::new(),
             },
             body,
@@ -58,6 +63,11 @@ impl Entrance {
     /// The hub, acting for whoever asks, where that was found out.
     pub(crate) fn acting(&self) -> Option<&Hub> {
         self.acting.get()
+    }
+
+    /// Whoever asks, where that was found out.
+    pub(crate) fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.get()
     }
 
     /// Whom and what the request concerns, as far as that was found out.
@@ -102,13 +112,20 @@ impl Entrance {
         self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
     }
 
+    /// Where it comes from, as far as that is known, and what it says of itself.
+    pub(crate) fn client(&self) -> Client {
+        let peer = self.parts.extensions.get::<ClientAddress>().and_then(|address| address.peer);
+        Client { address: self.address(), peer, user_agent: self.header(USER_AGENT).map(str::to_owned) }
+    }
+
     /// The token after `Bearer`; the scheme's case does not count.
     pub(crate) fn bearer(&self) -> Option<&str> {
         let (scheme, credential) = self.header(AUTHORIZATION)?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
     }
 
-    pub(crate) fn act(&self, hub: &Hub, principal: String) -> Hub {
+    pub(crate) fn act(&self, hub: &Hub, who: &Arc<Principal>) -> Hub {
+        let principal = who.name();
         let repeatable = self.repeatable.as_ref();
         let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
         let actor = Actor {
@@ -120,6 +137,7 @@ impl Entrance {
         request::name_principal(&actor.principal);
         let acting = hub.acting(actor);
         let _ = self.acting.set(acting.clone());
+        let _ = self.principal.set(Arc::clone(who));
         acting
     }
 }

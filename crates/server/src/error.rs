@@ -55,6 +55,8 @@ pub(crate) enum ApiError {
     Quota(QuotaExceeded),
     /// Too many attempts: to be tried again after so many seconds.
     TooMany { retry_after: u64 },
+    /// The caller follows as much as it may.
+    TooManyFollowers,
     /// As many requests or connections as there may be are under way.
     Overloaded,
     /// The answer was not there in time.
@@ -130,9 +132,10 @@ impl ApiError {
         }
     }
 
-    /// Whether what was asked for may be done, or is done, all the same, of which the audit has its own word.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        matches!(self, Self::AnswerLost | Self::TimedOut)
+    /// Whether the audit has its own word of it: what was asked for may be done, or is done, all the same, or there
+    /// were too many attempts, of which it tells once.
+    pub(crate) fn is_told_elsewhere(&self) -> bool {
+        matches!(self, Self::AnswerLost | Self::TimedOut | Self::TooMany { .. })
             || matches!(self, Self::Hub(error) if error.kind() == Kind::Unknown)
     }
 
@@ -211,6 +214,11 @@ impl ApiError {
                 "too_many_attempts",
                 "too many attempts; try again later",
             ),
+            Self::TooManyFollowers => fixed(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_followers",
+                "as much as may be is being followed with your credentials; end one of these answers",
+            ),
             Self::Overloaded => fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -236,7 +244,7 @@ impl ApiError {
     }
 
     /// The reason of a 5xx, which is for the log.
-    fn log(&self, request_id: &str) {
+    pub(crate) fn log(&self, request_id: &str) {
         match self {
             Self::Hub(error) => {
                 tracing::error!(request.id = request_id, %error, way_out = error.way_out(), "request failed");
@@ -288,6 +296,8 @@ fn of_hub(error: &HubError) -> Parts<'_> {
             HubError::NoSpace { .. } => {
                 (StatusCode::INSUFFICIENT_STORAGE, "no_space", "there is not enough space on the disk".into())
             }
+            // A person has to mend what the caller did not write; which place of the file it is, the message says.
+            HubError::BrokenAppConfig(_) => (StatusCode::CONFLICT, "config_broken", error.to_string().into()),
             // What the caller named, and what is wrong with it.
             HubError::NoSource { .. }
             | HubError::Source(_)
@@ -356,6 +366,7 @@ impl IntoResponse for ApiError {
                 (body.metric, body.limit, body.used) = (Some(metric), Some(limit), Some(used));
             }
             Self::TooMany { retry_after: seconds } => retry_after = Some(seconds),
+            Self::TooManyFollowers => retry_after = Some(1),
             _ => {}
         }
         let mut response = (status, Json(body)).into_response();

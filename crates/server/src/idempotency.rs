@@ -5,6 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use streamhub::audit::Entry;
 use streamhub::idempotency::{Answer, Recall};
 use streamhub::{AppId, Hub};
 
@@ -42,10 +43,12 @@ fn print(parts: &Parts, body: &Bytes) -> String {
 }
 
 /// Answers a request, unless it was carried out before. `answer` is given what the request was done to where its
-/// answer was lost, and nothing where it is to be carried out.
+/// answer was lost, and nothing where it is to be carried out. Rights may have changed since: `may_see` says whether
+/// the caller may still hear of what was done.
 pub(crate) async fn once<Answering>(
     hub: Option<Hub>,
     app: Option<AppId>,
+    may_see: impl Fn(&Entry) -> bool + Send + 'static,
     answer: impl FnOnce(Option<String>) -> Answering + Send + 'static,
 ) -> Result<Response, ApiError>
 where
@@ -54,7 +57,7 @@ where
     let Some(hub) = hub.filter(Hub::is_repeatable) else { return answer(None).await };
     // What was begun goes on where the client goes away, and is under way until it is done: sent again meanwhile,
     // it must not be carried out twice.
-    match tokio::spawn(carry_out(hub, app, answer)).await {
+    match tokio::spawn(carry_out(hub, app, may_see, answer)).await {
         Ok(answered) => answered,
         Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
         // The runtime is going away.
@@ -65,6 +68,7 @@ where
 async fn carry_out<Answering>(
     hub: Hub,
     app: Option<AppId>,
+    may_see: impl Fn(&Entry) -> bool,
     answer: impl FnOnce(Option<String>) -> Answering,
 ) -> Result<Response, ApiError>
 where
@@ -76,8 +80,11 @@ where
     });
     let (response, _under_way) = match recall.await? {
         Some(Recall::Fresh(under_way)) => (answer(None).await?, Some(under_way)),
+        Some(Recall::Answered(done, _) | Recall::Done(done)) if !may_see(&done.entry) => {
+            return Err(ApiError::NotFound);
+        }
         Some(Recall::Done(done)) => (answer(Some(done.entry.target.unwrap_or_default())).await?, None),
-        Some(Recall::Answered(kept)) => return Ok(replayed(kept)),
+        Some(Recall::Answered(_, kept)) => return Ok(replayed(kept)),
         Some(Recall::UnderWay) => return Err(ApiError::Repeated { code: "request_under_way" }),
         Some(Recall::Another) => return Err(ApiError::Repeated { code: "idempotency_key_reused" }),
         None => return answer(None).await,

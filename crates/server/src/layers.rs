@@ -7,17 +7,16 @@
 use std::any::Any;
 use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::header::{self, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
 use streamhub::settings::Origin;
 use tokio::time;
 use tower_http::CompressionLevel;
@@ -27,7 +26,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::access_log::Line;
 use crate::address::ClientAddress;
-use crate::config::{MAX_BODY, MAX_HEADERS, MAX_URI};
+use crate::config::{MAX_HEADERS, MAX_URI};
 use crate::error::ApiError;
 use crate::request::{self, RequestId, X_REQUEST_ID};
 use crate::router::BASE;
@@ -73,16 +72,23 @@ async fn around(State(service): State<Service>, mut request: Request, next: Next
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(address);
     let header = id.header();
-    let answer = without_panic(within_limits(&service, request, next));
+    // In a place of its own: whoever holds a future moves all of it.
+    let answer = without_panic(Box::pin(within_limits(&service, request, next)));
     let (mut response, principal) = request::answering(id, answer).await;
     response.headers_mut().insert(X_REQUEST_ID, header);
+    let response = taken_at_its_word(response);
     line.answered(&response, principal);
     response
 }
 
+/// What an answer is, it says itself: browsers are not to guess.
+pub(crate) fn taken_at_its_word(mut response: Response) -> Response {
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// A handler that panicked has failed, and takes nobody with it.
-async fn without_panic(answer: impl Future<Output = Response>) -> Response {
-    let mut answer = pin!(answer);
+async fn without_panic(mut answer: Pin<Box<impl Future<Output = Response>>>) -> Response {
     let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
@@ -106,9 +112,14 @@ async fn within_limits(service: &Service, request: Request, next: Next) -> Respo
     // All of it, before anything is decided: who sends slowly takes no place from others, and may nothing any more
     // that was forbidden meanwhile.
     let patience = service.config().request_timeout;
-    let request = match time::timeout(patience, whole(request)).await {
-        Ok(Ok(request)) => request,
-        Ok(Err(refusal)) => return refusal.into_response(),
+    let (request, _held) = match time::timeout(patience, service.intake().whole(request)).await {
+        Ok(Ok(whole)) => whole,
+        Ok(Err(refusal)) => {
+            if matches!(refusal, ApiError::Overloaded) {
+                service.metrics().shed();
+            }
+            return refusal.into_response();
+        }
         Err(_) => return ApiError::TooSlow.into_response(),
     };
     // Who looks after the server must reach it above all while it has much to do.
@@ -123,42 +134,15 @@ async fn within_limits(service: &Service, request: Request, next: Next) -> Respo
     }
 }
 
-/// The request, once all of its body is there. Of one that is too long as much again is read, so that the client
-/// can hear the answer.
-async fn whole(request: Request) -> Result<Request, ApiError> {
-    if request.body().is_end_stream() {
-        return Ok(request);
-    }
-    let (parts, body) = request.into_parts();
-    let (mut chunks, mut whole, mut length) = (body.into_data_stream(), Vec::new(), 0);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| ApiError::unread(StatusCode::BAD_REQUEST))?;
-        length += chunk.len();
-        if length <= MAX_BODY {
-            whole.extend_from_slice(&chunk);
-        } else if length > 2 * MAX_BODY {
-            break;
-        }
-    }
-    if length > MAX_BODY {
-        Err(ApiError::BodyTooLarge)
-    } else {
-        Ok(Request::from_parts(parts, Body::from(whole)))
-    }
-}
-
-/// What of a request is longer than anything that is asked for here, as far as its head says.
+/// What of a request's head is longer than anything that is asked for here.
 fn too_large(request: &Request) -> Option<ApiError> {
     let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if uri > MAX_URI {
         Some(ApiError::UriTooLong)
-    } else if headers > MAX_HEADERS {
-        Some(ApiError::HeadersTooLarge)
     } else {
-        // A body that does not say its length is measured while it is read.
-        (request.body().size_hint().lower() > MAX_BODY as u64).then_some(ApiError::BodyTooLarge)
+        (headers > MAX_HEADERS).then_some(ApiError::HeadersTooLarge)
     }
 }
 

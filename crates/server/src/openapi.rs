@@ -88,10 +88,7 @@ fn operation(route: &Route, given: &mut SchemaGenerator, error: &Schema) -> Valu
     }
 
     let mut responses = Map::new();
-    let answers = [
-        Some((shapes.status, (shapes.answer)(given))),
-        (shapes.or_else)(given).map(|(status, schema)| (status, Some(schema))),
-    ];
+    let answers = [Some((shapes.status, (shapes.answer)(given))), (shapes.or_else)(given)];
     for (status, schema) in answers.into_iter().flatten() {
         responses.insert(status.as_str().to_owned(), response(status, shapes.media, schema.as_ref()));
     }
@@ -123,6 +120,12 @@ fn response(status: StatusCode, media: &[&str], schema: Option<&Schema>) -> Valu
     if let Some(schema) = schema {
         let each = media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema })));
         response["content"] = Value::Object(each.collect());
+    }
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        response["headers"] = json!({ "Retry-After": {
+            "description": "In how many seconds to try again, where waiting helps.",
+            "schema": { "type": "integer", "minimum": 1 },
+        } });
     }
     response
 }
@@ -223,7 +226,9 @@ fn is_repeatable(route: &Route) -> bool {
 fn policy_in_words(policy: Policy) -> String {
     match policy {
         Policy::Public => "For everybody.".to_owned(),
-        Policy::Credentials => "For whoever shows the right credentials in the body.".to_owned(),
+        Policy::Credentials => "For whoever shows the right credentials in the body. An `Idempotency-Key` is ignored, \
+                                since it is nobody's yet."
+            .to_owned(),
         Policy::Authenticated => "For whoever has an acceptable credential; shows what that permits.".to_owned(),
         Policy::Somewhere(permission) => {
             format!("For those who have `{}` in a tenant, and there only.", permission.as_str())

@@ -10,9 +10,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::http::header::{ACCEPT, USER_AGENT};
+use axum::http::header::ACCEPT;
 use schemars::{Schema, SchemaGenerator};
 use streamhub::access::{Permission, Principal, Who, Within};
+use streamhub::audit::Entry;
 use streamhub::sessions::Client;
 use streamhub::tokens::TokenScope;
 use streamhub::users::User;
@@ -48,6 +49,20 @@ pub enum Policy {
     Node,
     /// As [`Platform`](Self::Platform), and a loopback client where that is configured.
     Metrics,
+}
+
+impl Policy {
+    /// Whether this still permits to hear of what the audit tells: something of a tenant whose principal may there
+    /// what the policy asks for. An app's token is for one app for good, and has done nothing elsewhere.
+    pub(crate) fn permits_to_hear(self, principal: &Principal, of: &Entry) -> bool {
+        let (Self::Somewhere(permission) | Self::Tenant(permission) | Self::App(permission)) = self else {
+            return true;
+        };
+        match (principal.within(permission), &of.tenant_id) {
+            (Within::Everything | Within::App(_), _) | (_, None) => true,
+            (Within::Tenants(tenants), Some(tenant)) => tenants.iter().any(|known| known.as_str() == tenant),
+        }
+    }
 }
 
 /// What a policy grants to a handler.
@@ -112,7 +127,7 @@ pub(crate) struct Person {
     pub(crate) principal: Arc<Principal>,
     pub(crate) user: User,
     pub(crate) session: String,
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) client: Client,
 }
 
 /// Somebody who may do what the route does in some tenant, or everywhere.
@@ -185,10 +200,10 @@ impl Access for Stranger {
     }
 
     async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
-        let (hub, address) = (entrance.hub().await?, entrance.address());
-        let actor = Actor { address, request: Some(request::id().to_string()), ..Actor::new("anonymous") };
-        let user_agent = entrance.header(USER_AGENT).map(str::to_owned);
-        Ok(Self { hub: hub.acting(actor), client: Client { address, user_agent } })
+        let (hub, client) = (entrance.hub().await?, entrance.client());
+        let request = Some(request::id().to_string());
+        let actor = Actor { address: client.address, request, ..Actor::new("anonymous") };
+        Ok(Self { hub: hub.acting(actor), client })
     }
 }
 
@@ -208,7 +223,7 @@ impl Access for Caller {
         if matches!(principal.who(), Who::Local) && is_forwarded(&entrance.parts.headers) {
             return Err(ApiError::Unauthorized);
         }
-        let hub = entrance.act(&hub, principal.name());
+        let hub = entrance.act(&hub, &principal);
         Ok(Self { service: entrance.service.clone(), hub, principal, address })
     }
 }
@@ -264,12 +279,13 @@ impl Access for OnNode {
         }
         let credential = entrance.header("x-cluster-token").ok_or(ApiError::Unauthorized)?;
         let principal = hub.authenticate_async(credential, entrance.address()).await?;
-        match principal.as_deref().map(Principal::who) {
-            Some(Who::Token(token)) if token.scope == TokenScope::Node => {}
-            _ => return Err(ApiError::Unauthorized),
+        let principal = principal.ok_or(ApiError::Unauthorized)?;
+        match principal.who() {
+            Who::Token(token) if token.scope == TokenScope::Node => {
+                Ok(Self { hub: entrance.act(&hub, &principal) })
+            }
+            _ => Err(ApiError::Unauthorized),
         }
-        let name = principal.map(|principal| principal.name()).unwrap_or_default();
-        Ok(Self { hub: entrance.act(&hub, name) })
     }
 }
 
@@ -281,11 +297,11 @@ impl Access for Person {
     }
 
     async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
-        let Caller { hub, principal, address, .. } = Caller::enter(entrance, ()).await?;
+        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
         match principal.who() {
             Who::User { user, session, .. } => {
                 let (user, session) = (user.clone(), session.clone());
-                Ok(Self { hub, principal, user, session, address })
+                Ok(Self { hub, principal, user, session, client: entrance.client() })
             }
             Who::Token(_) | Who::Local => Err(ApiError::Forbidden),
         }

@@ -10,10 +10,11 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
+use streamhub::audit::Entry;
 use streamhub::deeds::Outcome;
 use streamhub::{Concerned, Hub};
 
-use crate::answer::Answer;
+use crate::answer::{Alternative, Answer};
 use crate::ask::{Ask, Body};
 use crate::entrance::Entrance;
 use crate::error::ApiError;
@@ -46,7 +47,7 @@ pub(crate) struct Shapes {
     pub(crate) needs_body: bool,
     pub(crate) answer: fn(&mut SchemaGenerator) -> Option<Schema>,
     pub(crate) status: StatusCode,
-    pub(crate) or_else: fn(&mut SchemaGenerator) -> Option<(StatusCode, Schema)>,
+    pub(crate) or_else: fn(&mut SchemaGenerator) -> Option<Alternative>,
     pub(crate) media: &'static [&'static str],
 }
 
@@ -98,10 +99,14 @@ where
                 Err(error) => return error.into_response(),
             };
             let changes = !entrance.method().is_safe();
-            let target = entrance.path().to_owned();
             let access = A::enter(&entrance, policy).await;
-            let (acting, concerned) = (entrance.acting().cloned(), entrance.concerned());
-            let answered = async {
+            let acting = entrance.acting().cloned();
+            let about = changes.then(|| (entrance.path().to_owned(), entrance.concerned()));
+            let principal = entrance.principal().cloned();
+            let may_see = move |done: &Entry| {
+                principal.as_ref().is_some_and(|principal| A::policy(policy).permits_to_hear(principal, done))
+            };
+            let answered: Result<_, ApiError> = async {
                 // What a request was done to may be gone by the time it is sent again, or be called something
                 // else because of it.
                 let access = match access {
@@ -109,7 +114,7 @@ where
                     access => Some(access?),
                 };
                 let app = access.as_ref().and_then(|access| access.app().cloned());
-                once(acting.clone(), app, move |done| async move {
+                once(acting.clone(), app, may_see, move |done| async move {
                     match (access, done) {
                         (Some(access), Some(target)) => Ok(again(access, target).await?.into_response()),
                         (None, Some(_)) => Err(ApiError::AnswerLost),
@@ -121,12 +126,13 @@ where
                     }
                 })
                 .await
-            };
-            match answered.await {
+            }
+            .await;
+            match answered {
                 Ok(response) => response,
                 Err(error) => {
                     let Some(hub) = acting.as_ref() else { return error.into_response() };
-                    if changes && !error.is_unsettled() {
+                    if let Some((target, concerned)) = about.filter(|_| !error.is_told_elsewhere()) {
                         note(hub, name, target, concerned, &error).await;
                     }
                     error.without_places(hub).into_response()

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use streamhub::Cost;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::connection;
+use crate::places::Places;
 use crate::router::router;
 use crate::service::Service;
 
-/// How many connections beyond the most that are served are told so at the same time. While these are taken
-/// too, nobody is taken from the listener.
+/// How many connections beyond the most that are served are told so at the same time. More than these are closed
+/// without a word: those who have a place kept for them are behind them at the listener.
 const REFUSED_AT_ONCE: usize = 64;
 
 /// How long nobody is taken from the listener after that failed, as it does where the process has no descriptor
@@ -70,7 +70,7 @@ async fn take(
     service: &Service,
     connections: &mut JoinSet<()>,
 ) -> io::Error {
-    let served = Arc::new(Semaphore::new(most(service.config().max_connections)));
+    let places = Places::new(service.config());
     let refused = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     loop {
         let (stream, peer) = match accept(listener).await {
@@ -79,17 +79,15 @@ async fn take(
         };
         // A small answer is not to wait until the client acknowledged the one before.
         let _ = stream.set_nodelay(true);
-        tokio::select! {
-            biased;
-            permit = Arc::clone(&served).acquire_owned() => {
-                let serving = connection::serve(stream, peer, routes.clone(), service.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    serving.await;
-                });
-            }
-            permit = Arc::clone(&refused).acquire_owned() => {
-                service.metrics().refused();
+        if let Some(place) = places.take(peer.ip()) {
+            let serving = connection::serve(stream, peer, routes.clone(), service.clone());
+            connections.spawn(async move {
+                let _place = place;
+                serving.await;
+            });
+        } else {
+            service.metrics().refused();
+            if let Ok(permit) = Arc::clone(&refused).try_acquire_owned() {
                 connections.spawn(async move {
                     let _permit = permit;
                     connection::refuse(stream).await;
@@ -98,16 +96,6 @@ async fn take(
         }
         while connections.try_join_next().is_some() {}
     }
-}
-
-/// How many connections there may be of those that are wanted. Clients are not to take the descriptors that the
-/// databases need, which may have half of the process's; a quarter of the other half is for everything else.
-fn most(wanted: usize) -> usize {
-    let affordable = Cost::of_process().descriptors / 4 * 3;
-    if wanted > affordable {
-        tracing::warn!(wanted, affordable, "too few descriptors for as many connections");
-    }
-    wanted.min(affordable)
 }
 
 /// The next connection. What goes wrong with one is none of the others' business.

@@ -8,7 +8,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::config::ServerConfig;
 use crate::error::ApiError;
+use crate::intake::Intake;
 use crate::metrics::Metrics;
+use crate::shares::{Share, Shares};
+
+/// How many answers that go on one caller may have.
+const FOLLOWED_AT_ONCE: usize = 16;
 
 /// The server's state. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ struct Shared {
     since: Instant,
     config: ServerConfig,
     requests: Semaphore,
+    followers: Arc<Shares<String>>,
+    intake: Intake,
     metrics: Metrics,
 }
 
@@ -50,6 +57,8 @@ impl Service {
             stopping: watch::Sender::new(false),
             since: Instant::now(),
             requests: Semaphore::new(config.max_requests),
+            followers: Shares::new(FOLLOWED_AT_ONCE),
+            intake: Intake::new(),
             metrics: Metrics::new(),
             config,
         };
@@ -120,5 +129,15 @@ impl Service {
     /// A place among the requests that are worked on; none where all are taken.
     pub(crate) fn room(&self) -> Option<SemaphorePermit<'_>> {
         self.shared.requests.try_acquire().ok()
+    }
+
+    /// Where the bodies of requests are taken in.
+    pub(crate) fn intake(&self) -> &Intake {
+        &self.shared.intake
+    }
+
+    /// A place for an answer to this principal that goes on; none where all of its places are taken.
+    pub(crate) fn follower(&self, principal: String) -> Option<Share<String>> {
+        self.shared.followers.take(principal)
     }
 }

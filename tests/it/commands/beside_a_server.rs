@@ -70,6 +70,10 @@ const LINES: &[&str] = &[
     "tenant member add acme bert@example.org",
     "tenant member add acme nobody",
     "tenant member add nobody bert@example.org",
+    "tenant member change acme bert@example.org --role owner --json",
+    "tenant member change acme anna@example.org --role owner",
+    "tenant member change acme nobody --role owner",
+    "tenant member change nobody bert@example.org --role owner",
     "tenant member remove acme anna@example.org",
     "tenant member remove acme BERT@example.org --json",
     "tenant member remove nobody anna@example.org",
@@ -90,6 +94,8 @@ const LINES: &[&str] = &[
     "node status nobody active",
     "node delete edge-1 --json",
     "node delete edge-1",
+    "job show 0b5c6d1e-4f0a-4c39-9d0e-7a1b2c3d4e5f",
+    "job cancel 0b5c6d1e-4f0a-4c39-9d0e-7a1b2c3d4e5f",
     "audit prune --before 2020-01-01 --json",
     "audit prune --before 2020-01-01 --dry-run",
     "logs prune --before 2020-01-01",
@@ -191,6 +197,34 @@ fn a_directory_in_the_way_is_told_of_with_its_way_out() {
         assert!(refused.stderr().contains(word), "{word}: {}", refused.stderr());
     }
     assert!(server.stop().success());
+}
+
+#[test]
+fn an_app_that_goes_to_the_trash_damaged_is_told_of() {
+    for is_served in [false, true] {
+        let place = Place::new();
+        for app in ["news-24", "radio-1"] {
+            let _ = place.streamhub().run(["app", "create", app]).expect(0);
+            fs::write(place.path("apps").join(app).join("app.db"), "not a database").expect("a file");
+        }
+        let server = is_served.then(|| {
+            let server = place.streamhub().serve();
+            server.wait_until_ready();
+            server
+        });
+        let people = place.streamhub().run(["app", "delete", "news-24"]).expect(0);
+        for word in ["undelete", "refuses it until", "app.db"] {
+            assert!(people.stdout().contains(word), "{word}: {}", people.stdout());
+        }
+        let deleted = json_of(&place, &["app", "delete", "radio-1"]);
+        let flaw = deleted["flaw"].as_str().unwrap_or_else(|| panic!("{deleted}"));
+        assert_eq!((&deleted["deleted"], &deleted["name"]), (&json!(true), &json!("radio-1")));
+        assert!(flaw.contains("radio-1/app.db"), "{flaw}");
+        assert!(!is_served || !flaw.contains(&*place.dir.display().to_string()), "{flaw}");
+        if let Some(server) = server {
+            assert!(server.stop().success());
+        }
+    }
 }
 
 /// What the server that runs says of itself.

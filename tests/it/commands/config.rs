@@ -57,6 +57,7 @@ fn what_the_server_takes_is_shown_and_checked() {
     assert_eq!(entry(&shown, "cors_origins")["value"], origins);
     for (key, value) in [
         ("max_connections", 1024),
+        ("max_connections_per_peer", 256),
         ("max_requests", 256),
         ("request_timeout_seconds", 60),
         ("header_timeout_seconds", 10),

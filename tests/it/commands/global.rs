@@ -42,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["tenant", "member"],
     &["tenant", "member", "list"],
     &["tenant", "member", "add"],
+    &["tenant", "member", "change"],
     &["tenant", "member", "remove"],
     &["user"],
     &["user", "list"],
@@ -59,6 +60,16 @@ const COMMANDS: &[&[&str]] = &[
     &["node", "create"],
     &["node", "status"],
     &["node", "delete"],
+    &["job"],
+    &["job", "list"],
+    &["job", "show"],
+    &["job", "cancel"],
+    &["audit"],
+    &["audit", "list"],
+    &["audit", "prune"],
+    &["logs"],
+    &["logs", "list"],
+    &["logs", "prune"],
     &["config"],
     &["config", "show"],
     &["config", "check"],
@@ -74,9 +85,24 @@ fn every_command_has_help_with_an_example() {
         assert!(help.stdout().contains("Example"), "{command:?}\n{}", help.stdout());
         assert!(help.stdout().contains("--data-dir"), "{command:?} does not name the global options");
         assert!(top.stdout().contains(command[0]), "{command:?} is not listed");
+        for verb in listed(help.stdout()) {
+            let named = [command, &[verb][..]].concat();
+            assert!(COMMANDS.contains(&&*named), "{named:?} is not looked at here");
+        }
+    }
+    for command in listed(top.stdout()) {
+        assert!(COMMANDS.contains(&&[command][..]), "{command} is not looked at here");
     }
     let version = Streamhub::bare().run(["--version"]).expect(0);
     assert!(version.stdout().starts_with("streamhub "), "{}", version.stdout());
+}
+
+/// The commands that a help lists; what it says of one may take further lines.
+fn listed(help: &str) -> impl Iterator<Item = &str> {
+    let behind = help.split_once("Commands:\n").map_or("", |(_, behind)| behind);
+    let lines = behind.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let words = lines.filter_map(|line| line.split(' ').next());
+    words.filter(|word| !word.is_empty() && *word != "help")
 }
 
 #[test]
@@ -174,6 +200,7 @@ const NEED_ONE: &[&[&str]] = &[
     &["tenant", "usage", "acme"],
     &["tenant", "member", "list", "acme"],
     &["tenant", "member", "add", "acme", "a@example.org"],
+    &["tenant", "member", "change", "acme", "a@example.org", "--role", "owner"],
     &["tenant", "member", "remove", "acme", "a@example.org"],
     &["user", "list"],
     &["user", "delete", "a@example.org"],
@@ -184,6 +211,9 @@ const NEED_ONE: &[&[&str]] = &[
     &["node", "list"],
     &["node", "status", "edge-1", "active"],
     &["node", "delete", "edge-1"],
+    &["job", "list"],
+    &["job", "show", "0b5c6d1e-4f0a-4c39-9d0e-7a1b2c3d4e5f"],
+    &["job", "cancel", "0b5c6d1e-4f0a-4c39-9d0e-7a1b2c3d4e5f"],
 ];
 
 #[test]
@@ -232,6 +262,7 @@ fn lists_are_read_beside_a_running_server() {
         &["user", "list"],
         &["token", "list"],
         &["node", "list"],
+        &["job", "list"],
     ] {
         let _ = place.streamhub().run(line).expect(0);
     }
@@ -261,6 +292,7 @@ fn nothing_is_changed_beside_somebody_who_cannot_be_asked() {
         &["tenant", "create", "acme"],
         &["tenant", "quota", "platform", "--max-apps", "1"],
         &["tenant", "member", "add", "platform", "a@example.org"],
+        &["tenant", "member", "change", "platform", "a@example.org", "--role", "owner"],
         &["tenant", "member", "remove", "platform", "a@example.org"],
         &["user", "create", "a@example.org"],
         &["user", "delete", "a@example.org"],
@@ -270,6 +302,7 @@ fn nothing_is_changed_beside_somebody_who_cannot_be_asked() {
         &["node", "create", "edge-1"],
         &["node", "status", "edge-1", "active"],
         &["node", "delete", "edge-1"],
+        &["job", "cancel", "0b5c6d1e-4f0a-4c39-9d0e-7a1b2c3d4e5f"],
     ] {
         let refused = place.streamhub().run(line).expect(75);
         let text = refused.stderr();

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod doctor;
 mod global;
+mod job;
 mod live_streams;
 mod logs;
 mod migrate;

@@ -6,7 +6,11 @@ use streamhub_tests::command::Response;
 use super::Site;
 
 fn send(site: &Site, key: &str, path: &str, body: &Value) -> Response {
-    let bearer = format!("Bearer {}", site.root);
+    send_as(site, &site.root, key, path, body)
+}
+
+fn send_as(site: &Site, credential: &str, key: &str, path: &str, body: &Value) -> Response {
+    let bearer = format!("Bearer {credential}");
     let headers =
         [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", key)];
     site.server.request("POST", &format!("/api/v1{path}"), &headers, &body.to_string())
@@ -67,6 +71,38 @@ fn a_key_stands_for_one_request() {
     assert_eq!(site.ask("DELETE", "/apps/a-1", &site.root, None).status, 200);
     assert_eq!(send(&site, "k4", "/apps", &third).status, 201);
     assert_eq!(send(&site, "k4", "/apps", &third).status, 201, "and is answered again");
+}
+
+#[test]
+fn who_lost_access_hears_no_more_of_what_was_answered() {
+    let site = Site::new();
+    site.tenant("acme");
+    site.tenant("globex");
+    site.app("acme", "news-24");
+    let eva = site.person("eva@example.org", Some(("acme", "owner")));
+    let key = site.get(&eva, "/account").json()["id"].as_str().expect("a key").to_owned();
+    site.made("/tenants/globex/members", &json!({ "user": key, "role": "owner" }));
+    let vod = json!({ "name": "a.mp4" });
+    let token = json!({ "name": "ci", "scope": "global", "tenantId": "acme" });
+    let rename = json!({ "name": "news-25" });
+    let send = |key, path, body| send_as(&site, &eva, key, path, body);
+    let all = || {
+        [
+            send("k1", "/apps/news-24/rename", &rename).status,
+            send("k2", "/apps/news-25/vods", &vod).status,
+            send("k3", "/tokens", &token).status,
+        ]
+    };
+    assert_eq!((all(), all()), ([200, 201, 201], [200, 201, 201]), "and is answered again");
+
+    // A viewer may not what it did as an owner, and somebody from elsewhere sees nothing of it.
+    let member = format!("/tenants/acme/members/{key}");
+    assert_eq!(site.ask("PATCH", &member, &site.root, Some(&json!({ "role": "viewer" }))).status, 200);
+    assert_eq!(all(), [404, 403, 404]);
+    assert_eq!(site.ask("DELETE", &member, &site.root, None).status, 204);
+    assert_eq!(all(), [404, 404, 404]);
+    site.made("/tenants/acme/members", &json!({ "user": key, "role": "owner" }));
+    assert_eq!(all(), [200, 201, 201], "rights count, whenever they are");
 }
 
 #[test]

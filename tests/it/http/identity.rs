@@ -99,6 +99,21 @@ fn a_login_is_refused_in_one_way_and_throttled_over_a_restart() {
     assert_eq!((throttled.status, &throttled.json()["code"]), (429, &json!("too_many_attempts")));
     let wait: u64 = throttled.header("retry-after").expect("how long").parse().expect("seconds");
     assert!((1..=900).contains(&wait), "{wait}");
+    // The audit tells of the first one, whoever asks how often.
+    for _ in 0..3 {
+        assert_eq!(site.post("", "/auth/login", &body).status, 429);
+    }
+    let audit = site.get(&site.root, "/audit?limit=5").json();
+    let entry = &audit["entries"][0];
+    assert_eq!(
+        [&entry["principal"], &entry["action"], &entry["outcome"]],
+        ["anonymous", "session.login", "refused"]
+    );
+    assert_eq!((entry["address"].as_str(), entry["target"].is_string()), (Some("127.0.0.1"), true));
+    let told = audit["entries"].as_array().expect("a list").iter();
+    let throttled =
+        |entry: &&Value| entry["detailJson"].as_str().is_some_and(|it| it.contains("too_many_attempts"));
+    assert_eq!(told.filter(throttled).count(), 1, "{audit}");
     // The session that was there goes on.
     assert_eq!(site.get(&site.root, "/account").status, 200);
 }
@@ -159,9 +174,27 @@ fn what_may_be_done_with_an_own_account() {
     let ana = site.person("ana@example.org", None);
     let again = site.log_in("ana@example.org");
     let change = |body: &Value| site.ask("PATCH", "/account", &ana, Some(body));
-    assert_eq!(change(&json!({ "name": "Ana", "email": "ana@example.net" })).json()["name"], "Ana");
-    assert_eq!(change(&json!({ "email": "root@example.org" })).status, 409);
+    assert_eq!(change(&json!({ "name": "Ana" })).json()["name"], "Ana");
     assert_eq!(change(&json!({ "isSuperadmin": true })).status, 400);
+
+    // What she logs in with takes the password.
+    for body in [
+        json!({ "email": "ana@example.net" }),
+        json!({ "password": PASSWORD }),
+        json!({ "name": "A", "password": PASSWORD }),
+    ] {
+        let refused = change(&body);
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_body")), "{body}");
+    }
+    let wrong = change(&json!({ "email": "ana@example.net", "password": "a wrong guess" }));
+    assert_eq!((wrong.status, &wrong.json()["code"]), (401, &json!("login_refused")));
+    assert_eq!(change(&json!({ "email": "root@example.org", "password": PASSWORD })).status, 409);
+    assert_eq!(site.get(&again, "/account").status, 200);
+    let changed =
+        change(&json!({ "email": "ana@example.net", "password": PASSWORD, "name": "Ana B." })).json();
+    assert_eq!([&changed["email"], &changed["name"]], ["ana@example.net", "Ana B."]);
+    assert_eq!([&ana, &again].map(|session| site.get(session, "/account").status), [200, 401]);
+    let again = site.log_in("ana@example.net");
 
     let password = |old: &str, new: &str| {
         let body = json!({ "oldPassword": old, "newPassword": new });
@@ -174,4 +207,53 @@ fn what_may_be_done_with_an_own_account() {
     let began = Instant::now();
     let login = json!({ "email": "ana@example.net", "password": "another horse battery" });
     assert_eq!(site.post("", "/auth/login", &login).status, 200, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_forged_address_is_counted_by_the_connection() {
+    let site = Site::new();
+    let body = json!({ "email": "nobody@example.org", "password": "a wrong guess" }).to_string();
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", "203.0.113.7")];
+    let forged = site.server.request("POST", "/api/v1/auth/login", &headers, &body);
+    assert_eq!(forged.status, 401);
+    let site = site.killed_and_started(|control| {
+        let mut query = control
+            .prepare("SELECT subject FROM _streamhub_login_failures ORDER BY subject")
+            .expect("a table");
+        let subjects = query.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+        let subjects: Vec<_> = subjects.map(|subject| subject.expect("a text")).collect();
+        assert_eq!(subjects, ["account:nobody@example.org", "address:127.0.0.1"]);
+    });
+    // What nobody can know, the audit does not say.
+    assert!(site.get(&site.root, "/audit?limit=1").json()["entries"][0]["address"].is_null());
+}
+
+#[test]
+fn an_owner_does_not_learn_who_else_is_here() {
+    let site = Site::new();
+    site.tenant("acme");
+    let owner = site.person("owner@example.org", Some(("acme", "owner")));
+    let ana = site.person("ana@example.org", None);
+    let key = site.get(&ana, "/account").json()["id"].as_str().expect("a key").to_owned();
+    let answer = |method: &str, path: &str, body: &Value| {
+        let answer = site.ask(method, path, &owner, Some(body));
+        let mut body = answer.json();
+        body["requestId"].take();
+        (answer.status, body)
+    };
+    let add =
+        |user: &str| answer("POST", "/tenants/acme/members", &json!({ "user": user, "role": "viewer" }));
+    let known = add("ana@example.org");
+    assert_eq!((known.0, &known.1["code"]), (400, &json!("invalid_body")));
+    assert_eq!(add("nobody@example.org"), known);
+    let change =
+        |user: &str| answer("PATCH", &format!("/tenants/acme/members/{user}"), &json!({ "role": "editor" }));
+    assert_eq!((change("ana@example.org"), change("ana@example.org").0), (change("nobody@example.org"), 404));
+    assert_eq!((add("usr_nobody").0, change(&key).0), (404, 404));
+
+    // Ana tells the owner her key, which nobody guesses.
+    assert_eq!(add(&key).0, 201);
+    assert_eq!((add(&key).0, change(&key).0), (409, 200));
+    assert_eq!(change("ana@example.org").0, 404, "nor by the address of a member");
+    assert_eq!(site.ask("DELETE", &format!("/tenants/acme/members/{key}"), &owner, None).status, 204);
 }

@@ -5,9 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use streamhub_tests::books::app_db;
 use streamhub_tests::command::Response;
 
 use super::Site;
@@ -20,12 +18,15 @@ pub(super) struct Events(Lines<BufReader<TcpStream>>);
 
 impl Events {
     pub(super) fn of(site: &Site, job: &str) -> Self {
+        Self::heard_by(&site.root, site, job)
+    }
+
+    pub(super) fn heard_by(credential: &str, site: &Site, job: &str) -> Self {
         let mut stream = TcpStream::connect(site.server.address()).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         // An answer over HTTP/1.0 ends with its connection and has no chunks.
         let asked = format!(
-            "GET /api/v1/jobs/{job}/events HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-            site.root
+            "GET /api/v1/jobs/{job}/events HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {credential}\r\n\r\n"
         );
         stream.write_all(asked.as_bytes()).expect("a request");
         let mut lines = BufReader::new(stream).lines();
@@ -49,24 +50,16 @@ impl Iterator for Events {
 }
 
 /// A site with an app that has as many recordings, half of which were deleted.
-fn site_with_rows(rows: u32) -> Site {
-    let site = Site::new();
-    site.tenant("acme");
-    site.app("acme", "news-24");
-    let path = app_db(&site.data_dir(), "news-24");
-    site.killed_and_started(|_| {
-        let app = Connection::open(path).expect("a database");
-        app.execute_batch(&format!(
-            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
-             INSERT INTO vods (app_id, name, status, metatags_json) SELECT 1, i, 'ready', hex(zeroblob(200)) FROM n; \
-             DELETE FROM vods WHERE id > {rows} / 2"
-        ))
-        .expect("rows");
-    })
+pub(super) fn site_with_rows(rows: u32) -> Site {
+    Site::with_rows(&format!(
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+         INSERT INTO vods (app_id, name, status, metatags_json) SELECT 1, i, 'ready', hex(zeroblob(200)) FROM n; \
+         DELETE FROM vods WHERE id > {rows} / 2"
+    ))
 }
 
 impl Site {
-    fn live(&self, is_live: bool) {
+    pub(super) fn live(&self, is_live: bool) {
         let (status, due) = if is_live {
             let body = json!({ "streamId": "cam", "type": "rtmp" });
             (self.post(&self.root, "/apps/news-24/streams", &body).status, 201)
@@ -92,7 +85,7 @@ impl Site {
     }
 
     /// Asks until the job is as wanted.
-    fn polled(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(super) fn polled(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let shown = self.shown(job);
@@ -109,7 +102,7 @@ impl Site {
     }
 }
 
-fn waits(job: &Value) -> bool {
+pub(super) fn waits(job: &Value) -> bool {
     job["progress"]["step"].as_str().is_some_and(|step| step.starts_with("waiting for 1 live stream"))
 }
 
@@ -199,6 +192,19 @@ fn a_job_that_waits_is_cancelled_and_one_that_is_forced_does_not_wait() {
 }
 
 #[test]
+fn a_body_that_may_be_absent_may_be_announced_and_empty() {
+    let site = site_with_rows(10);
+    let bearer = format!("Bearer {}", site.root);
+    for media in ["application/json", "text/plain", ""] {
+        let headers = [("Authorization", &*bearer), ("Content-Type", media)];
+        let started = site.server.request("POST", "/api/v1/apps/news-24/db/checkpoint", &headers, "");
+        assert_eq!(started.status, 202, "{media}: {started:?}");
+        let refused = site.server.request("POST", "/api/v1/apps/news-24/db/checkpoint", &headers, " ");
+        assert!(matches!(refused.status, 400 | 415), "{media}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_purge_is_confirmed_literally() {
     let site = site_with_rows(3_000);
     let purge = |body: &Value| site.post(&site.root, "/apps/news-24/db/purge", body);
@@ -242,6 +248,26 @@ fn another_tenants_job_is_not_there() {
         assert_eq!((its.0, &its), (404, &none), "{method} {rest}");
     }
     assert_eq!(site.get(&stranger, "/jobs").json()["data"], json!([]));
+    let ids = |who: &str, query: &str| -> Vec<Value> {
+        let listed = site.get(who, &format!("/jobs{query}")).json();
+        listed["data"].as_array().expect("jobs").iter().map(|job| job["id"].clone()).collect()
+    };
+    // An app is known by its number, and who works for several tenants sees the jobs of all.
+    let token = site.token(&json!({ "name": "t", "scope": "app", "app": "news-24", "tenantId": "acme" }));
+    let renamed = site.post(&site.root, "/apps/news-24/rename", &json!({ "name": "news-25" }));
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    site.app("globex", "news-24");
+    let other = json!(site.job("check", None));
+    assert_eq!((ids(&token, ""), ids(&token, "?app=news-24")), (vec![json!(job)], vec![]));
+    assert_eq!(
+        (ids(&site.root, "?app=news-25"), ids(&site.root, "?app=news-24")),
+        (vec![json!(job)], vec![other.clone()])
+    );
+    assert_eq!(site.get(&token, &format!("/jobs/{job}")).status, 200);
+    let body = json!({ "user": "eve@example.org", "role": "viewer" });
+    assert_eq!(site.post(&site.root, "/tenants/acme/members", &body).status, 201);
+    assert_eq!(ids(&stranger, ""), [other.clone(), json!(job)]);
+    assert_eq!(ids(&stranger, "?tenant=globex"), [other]);
     let viewer = site.person("ana@example.org", Some(("acme", "viewer")));
     assert_eq!(site.get(&viewer, &format!("/jobs/{job}")).status, 200);
     assert_eq!(site.ask("DELETE", &format!("/jobs/{job}"), &viewer, None).status, 403);

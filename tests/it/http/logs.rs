@@ -87,6 +87,41 @@ fn entries_are_found_by_what_is_said_of_them() {
     assert_eq!(messages(&site, &viewer, &format!("/logs?{until}")).len(), 3);
     assert_eq!(messages(&site, &viewer, &format!("/logs?{until}&app=radio-1")), [""; 0]);
     assert_eq!(site.get(&viewer, "/apps/radio-1/logs").status, 404);
+    let body = json!({ "user": "ana@example.org", "role": "viewer" });
+    assert_eq!(site.post(&site.root, "/tenants/globex/members", &body).status, 201);
+    let both = messages(&site, &viewer, &format!("/logs?{until}"));
+    assert_eq!(both, ["disk_full", "mic is off", "cam stutters 100%", "cam is on"]);
+    assert_eq!(messages(&site, &viewer, &format!("/logs?{until}&tenant=globex")), ["mic is off"]);
+    assert_eq!(messages(&site, &viewer, &format!("/apps/news-24/logs?{until}&app=radio-1")), [""; 0]);
+}
+
+#[test]
+fn a_search_looks_at_a_part_of_a_long_log_and_says_where_to_go_on() {
+    let site = Site::new();
+    let site = site.killed_and_started(|control| {
+        control
+            .execute_batch(
+                "INSERT INTO server_logs (ts, level, message) VALUES ('2026-01-01 08:00:00', 'info', 'a needle');
+                 WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 110000)
+                 INSERT INTO server_logs (ts, level, message) SELECT '2026-01-02 08:00:00', 'info', 'hay' FROM n",
+            )
+            .expect("entries");
+    });
+    let path = "/logs?q=needle&until=2026-02-01T00:00:00Z";
+    let first = site.get(&site.root, path).json();
+    assert_eq!(first["data"], json!([]), "{first}");
+    let cursor = first["nextCursor"].as_str().expect("it has not looked at everything");
+    let second = site.get(&site.root, &format!("{path}&cursor={cursor}")).json();
+    assert_eq!((&second["data"][0]["message"], second.get("nextCursor")), (&json!("a needle"), None));
+
+    // The command goes on by itself.
+    let words = ["logs", "list", "--query", "needle", "--until", "2026-02-01"];
+    let listed = site.streamhub.run(words).expect(0);
+    assert!(
+        listed.stdout().contains("a needle") && !listed.stdout().contains("more:"),
+        "{}",
+        listed.stdout()
+    );
 }
 
 #[test]

@@ -144,15 +144,15 @@ const ROUTES: &[(&str, &str)] = &[
 ];
 
 /// A site with one of each kind of principal.
-struct Everybody {
-    site: Site,
-    node: String,
+pub(super) struct Everybody {
+    pub(super) site: Site,
+    pub(super) node: String,
     /// Another installation.
     elsewhere: TempDir,
 }
 
 impl Everybody {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let site = Site::new();
         site.tenant("acme");
         site.tenant("globex");
@@ -171,7 +171,7 @@ impl Everybody {
     }
 
     /// A credential of a principal that asks for nothing else with it, since some routes end sessions.
-    fn credential(&self, principal: &str, app: &str) -> String {
+    pub(super) fn credential(&self, principal: &str, app: &str) -> String {
         let site = &self.site;
         let person = |role| site.person(&format!("p{}@example.org", unique()), role);
         let token = |new: Value| site.token(&new);
@@ -214,7 +214,7 @@ impl Everybody {
     /// What has to be there before a route is asked for, the last part of its path, and its body. The tenant is
     /// the caller's own where it names one.
     #[allow(clippy::too_many_lines, reason = "one arm for each route that needs something")]
-    fn prepared(&self, route: &str, principal: &str, credential: &str) -> (String, Option<Value>) {
+    pub(super) fn prepared(&self, route: &str, principal: &str, credential: &str) -> (String, Option<Value>) {
         let site = &self.site;
         let number = unique();
         let tenant = if principal == "stranger" { "globex" } else { "acme" };
@@ -243,10 +243,7 @@ impl Everybody {
             }
             "tenant.create" => (String::new(), Some(json!({ "id": format!("t{number}") }))),
             "tenant.update" => (String::new(), Some(json!({ "name": "Acme" }))),
-            "member.add" => {
-                new_user();
-                (String::new(), Some(json!({ "user": user(), "role": "viewer" })))
-            }
+            "member.add" => (String::new(), Some(json!({ "user": id(new_user(), "id"), "role": "viewer" }))),
             "member.change" | "member.remove" => {
                 new_user();
                 let member = site.made("/tenants/acme/members", &json!({ "user": user(), "role": "viewer" }));
@@ -335,7 +332,7 @@ impl Everybody {
     }
 
     /// An app of its own for routes after which it is no longer there.
-    fn app_for(&self, route: &str) -> String {
+    pub(super) fn app_for(&self, route: &str) -> String {
         if !matches!(route, "app.delete" | "app.rename") {
             return "news-24".to_owned();
         }

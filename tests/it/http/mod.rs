@@ -1,11 +1,16 @@
 //! The HTTP API, asked through a real socket of a real server process.
 
+mod audited;
 mod bad_input;
+mod damaged;
+mod described;
+mod following;
 mod guide;
 mod idempotency;
 mod identity;
 mod jobs;
 mod kill;
+mod lists;
 mod logs;
 mod matrix;
 mod metrics;
@@ -20,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use streamhub_tests::books::app_db;
 use streamhub_tests::command::{Response, Server, Streamhub};
 use streamhub_tests::process::Ended;
 use tempfile::TempDir;
@@ -61,6 +67,17 @@ impl Site {
         assert_eq!(site.post("", "/setup", &first).status, 201);
         let root = site.log_in("root@example.org");
         Self { root, ..site }
+    }
+
+    /// A server with the app `news-24` of `acme`, into whose database something was written.
+    pub(crate) fn with_rows(sql: &str) -> Self {
+        let site = Self::new();
+        site.tenant("acme");
+        site.app("acme", "news-24");
+        let path = app_db(&site.data_dir(), "news-24");
+        site.killed_and_started(|_| {
+            Connection::open(path).and_then(|app| app.execute_batch(sql)).expect("rows");
+        })
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {

@@ -198,3 +198,45 @@ fn what_is_stored_is_measured_soon_after_a_start_and_counts() {
     let refused = site.post(&site.root, "/apps/news-24/vods", &json!({ "name": "b.mp4" }));
     assert_eq!((refused.status, &refused.json()["metric"]), (429, &json!("storageGb")));
 }
+
+/// How long a recording becomes is known at its end, so nothing of the minutes is reserved at its beginning.
+#[test]
+fn what_is_under_way_when_the_minutes_are_used_up_goes_on_and_counts() {
+    let site = Site::new();
+    site.tenant("acme");
+    site.app("acme", "news-24");
+    let limit = json!({ "quotas": { "maxRecordingMinutesMonth": 1 } });
+    assert_eq!(site.ask("PATCH", "/tenants/acme", &site.root, Some(&limit)).status, 200);
+    let begin = || site.made("/apps/news-24/vods", &json!({ "name": "a.mp4" }))["id"].to_string();
+    let (one, other) = thread::scope(|scope| {
+        let other = scope.spawn(begin);
+        (begin(), other.join().expect("both begin with one minute left"))
+    });
+    let longer = |vod: &str, seconds: u64| {
+        let body = json!({ "durationS": seconds });
+        assert_eq!(
+            site.ask("PATCH", &format!("/apps/news-24/vods/{vod}"), &site.root, Some(&body)).status,
+            200
+        );
+    };
+    longer(&one, 60);
+    let usage = usage_once(&site, |usage| usage["recordingMinutesMonth"] == 1);
+    assert_eq!(
+        usage["exceeded"]["recordingMinutesMonth"], false,
+        "a minute that is just taken is not too much"
+    );
+    let refused = site.post(&site.root, "/apps/news-24/vods", &json!({ "name": "b.mp4" }));
+    assert_eq!((refused.status, &refused.json()["metric"]), (429, &json!("recordingMinutesMonth")));
+
+    longer(&other, 90);
+    longer(&one, 120);
+    let usage = usage_once(&site, |usage| usage["recordingMinutesMonth"] == 4);
+    assert_eq!(usage["exceeded"]["recordingMinutesMonth"], true);
+    for vod in [one, other] {
+        let done = json!({ "status": "ready" });
+        assert_eq!(
+            site.ask("PATCH", &format!("/apps/news-24/vods/{vod}"), &site.root, Some(&done)).status,
+            200
+        );
+    }
+}

@@ -1,5 +1,8 @@
 //! Which recordings are listed, and in which order.
 
+use std::borrow::Cow;
+
+use rusqlite::types::Value;
 use streamhub_engine::time::Moment;
 use streamhub_engine::{normalised, words};
 
@@ -51,15 +54,67 @@ words! {
     }
 }
 
+/// A place between two recordings of a list, from which it goes on whatever became of the rows before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// What the row before it was ordered by.
+    pub(super) value: Value,
+    /// The row's number.
+    pub(super) id: i64,
+}
+
 impl VodFilter {
     pub(crate) fn query(&self, columns: &'static str) -> Query<'_> {
         let dir = self.dir;
         let order = match self.order {
-            Order::StartedAt => format!("{} {dir}, id {dir}", normalised!("started_at")),
-            Order::SizeBytes => format!("size_bytes {dir}, id {dir}"),
             Order::Id => format!("id {dir}"),
+            Order::StartedAt | Order::SizeBytes => format!("{} {dir}, id {dir}", self.value()),
         };
-        Query::new("vods", columns, order, self.page)
+        self.ordered(columns, order, self.page)
+    }
+
+    /// The ranges of an index that are behind a place, in order, with what they are ordered by as a column more.
+    pub(super) fn behind<'a>(&'a self, columns: &str, place: Option<&'a Place>) -> Vec<Query<'a>> {
+        let (value, dir, all) = (self.value(), self.dir, Page::ALL);
+        let columns = format!("{columns}, {value}");
+        let by_value = || self.ordered(columns.clone(), format!("{value} {dir}, id {dir}"), all);
+        let by_id = || self.ordered(columns.clone(), format!("id {dir}"), all);
+        let beyond = if dir == Dir::Asc { '>' } else { '<' };
+        let Some(Place { value: last, id }) = place else {
+            return vec![if self.order == Order::Id { by_id() } else { by_value() }];
+        };
+        let next_ids = by_id().filter(format!("id {beyond} ?"), Some(id));
+        if self.order == Order::Id {
+            return vec![next_ids];
+        }
+        // Nothing is less than no value, so that these come first or last.
+        let mut ranges = Vec::new();
+        if *last == Value::Null {
+            ranges.push(next_ids.only(format!("{value} IS NULL"), []));
+            if dir == Dir::Asc {
+                ranges.push(by_value().only(format!("{value} IS NOT NULL"), []));
+            }
+        } else {
+            ranges.push(next_ids.filter(format!("{value} = ?"), Some(last)));
+            ranges.push(by_value().filter(format!("{value} {beyond} ?"), Some(last)));
+            if dir == Dir::Desc {
+                ranges.push(by_id().only(format!("{value} IS NULL"), []));
+            }
+        }
+        ranges
+    }
+
+    /// What recordings are ordered by; the index has it.
+    fn value(&self) -> &'static str {
+        match self.order {
+            Order::StartedAt => normalised!("started_at"),
+            Order::SizeBytes => "size_bytes",
+            Order::Id => "NULL",
+        }
+    }
+
+    fn ordered(&self, columns: impl Into<Cow<'static, str>>, order: String, page: Page) -> Query<'_> {
+        Query::new("vods", columns, order, page)
             .filter("room = ?", self.room.as_ref())
             .filter("status = ?", self.status.as_ref())
             .filter(concat!(normalised!("started_at"), " >= ?"), self.since.as_ref())
@@ -171,6 +226,7 @@ mod tests {
         fn a_filter_finds_what_the_model_finds(
             rows in prop::collection::vec(written(), 0..24),
             filters in prop::collection::vec(filter(), 1..8),
+            limit in 1..6_u32,
         ) {
             let db = database();
             for row in &rows {
@@ -191,7 +247,19 @@ mod tests {
                 prop_assert_eq!(listed.data.iter().map(|vod| vod.id).collect::<Vec<_>>(), ids);
                 prop_assert_eq!(listed.total, total as u64);
                 prop_assert_eq!(vods::count(&tx, filter).unwrap(), total as u64);
-                prop_assert_eq!(vods::page(&tx, filter).unwrap(), listed.data);
+                prop_assert_eq!(&vods::page(&tx, filter).unwrap(), &listed.data);
+                let all = VodFilter { page: Page::ALL, ..filter.clone() };
+                let (mut parts, mut place) = (Vec::new(), None);
+                loop {
+                    let (part, next) = vods::behind(&tx, filter, place.as_ref(), limit).unwrap();
+                    prop_assert!(part.len() <= limit as usize);
+                    parts.extend(part);
+                    place = next;
+                    if place.is_none() {
+                        break;
+                    }
+                }
+                prop_assert_eq!(parts, vods::page(&tx, &all).unwrap());
             }
         }
 
@@ -245,6 +313,27 @@ mod tests {
             }
             let room = VodFilter { room: Some("lobby".to_owned()), ..all };
             assert!(plan(&db, &room.query("*").sql()).contains("_streamhub_vods_by_room (room=?)"));
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_place_is_found_by_an_index() {
+        let db = database();
+        for dir in Dir::ALL.iter().copied() {
+            for value in [Value::Null, Value::Text(moment(1).as_str().to_owned())] {
+                let (place, filter) = (Place { value, id: 7 }, VodFilter { dir, ..VodFilter::default() });
+                for query in filter.behind("*", Some(&place)) {
+                    let plan = plan(&db, &query.sql());
+                    // Those without a value are passed over once, on the way from them to the others.
+                    let is_scan = dir == Dir::Asc && query.sql().contains("IS NOT NULL");
+                    let step = if is_scan { "SCAN" } else { "SEARCH" };
+                    assert!(
+                        plan.starts_with(&format!("{step} vods USING INDEX _streamhub_vods_by_start")),
+                        "{plan}"
+                    );
+                    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+                }
+            }
         }
     }
 

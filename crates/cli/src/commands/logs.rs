@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 use streamhub::TenantId;
+use streamhub::access::Within;
 use streamhub::logs::{Entry, Filter, Level};
 use streamhub::settings::Overrides;
 
@@ -94,10 +95,11 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
 fn list(context: &Context, args: ListArgs) -> anyhow::Result<Code> {
     let ListArgs { app, tenant, level, source, query, part } = args;
     let look = context.look()?;
-    let app = app.map(|app| look.app(&app)).transpose()?.map(|app| app.id);
+    let app = app.map(|app| look.app(&app)).transpose()?.map(|app| app.name);
     let tenant = tenant.map(TenantId::from_registry);
-    let listed = look.registry()?.logs(&Filter {
-        app,
+    let listed = look.registry()?.logs_found(&Filter {
+        within: &Within::Everything,
+        app: app.as_deref(),
         tenant: tenant.as_ref(),
         level,
         source: source.as_deref(),

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod job;
 pub(crate) mod logs;
 pub(crate) mod migrate;
 pub(crate) mod node;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Code> {
         Command::User(command) => user::run(command, global),
         Command::Token(command) => token::run(command, global),
         Command::Node(command) => node::run(command, global),
+        Command::Job(command) => job::run(command, global),
         Command::Audit(command) => audit::run(command, global),
         Command::Logs(command) => logs::run(command, global),
         Command::Config(command) => config::run(&command, global),

@@ -14,15 +14,16 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Result, named_params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_engine::{AppId, Uuid, time};
 
 use super::{App, AppState, TrashName, by_id, by_name, by_uuid};
 use crate::deeds::{self, Outcome};
+use crate::page::{Page, Part, Query};
 use crate::quotas::{Enforcement, Metric, QuotaExceeded};
-use crate::{TenantId, tenants};
+use crate::{TenantId, Within, tenants};
 
 /// What the audit calls the making of an app.
 pub const CREATE: &str = "app.create";
@@ -289,24 +290,41 @@ pub fn forget(db: &Connection, id: i64) -> Result<Result<(), Refused>> {
     remove(db, id, AppState::Deleted)
 }
 
+const TRASH: &str =
+    "_streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id WHERE apps.state = 'deleted'";
+
 /// The deleted apps, those that were deleted first before others, and until when each is kept.
 pub fn deleted(db: &Connection, keep: Duration) -> Result<Vec<Deleted>> {
-    db.prepare(
-        "SELECT app_id, trash.name, coalesce(apps.tenant_id, 'platform'), trash_name, deleted_at, \
-         strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, :keep) FROM _streamhub_trash AS trash \
-         JOIN apps ON apps.id = trash.app_id WHERE apps.state = 'deleted' ORDER BY deleted_at, app_id",
-    )?
-    .query_map(named_params! { ":keep": format!("+{:.3} seconds", keep.as_secs_f64()) }, |row| {
-        Ok(Deleted {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            tenant_id: row.get(2)?,
-            trash_name: row.get(3)?,
-            deleted_at: row.get(4)?,
-            purged_after: row.get(5)?,
-        })
-    })?
-    .collect()
+    let columns = deleted_columns(keep);
+    db.prepare(&format!("SELECT {columns} FROM {TRASH} ORDER BY deleted_at, app_id"))?
+        .query_map([], read_deleted)?
+        .collect()
+}
+
+/// A page of those of them that somebody sees.
+pub fn deleted_page(db: &Connection, within: &Within, keep: Duration, page: Page) -> Result<Part<Deleted>> {
+    let (columns, from) = (deleted_columns(keep), format!("{TRASH} AND {}", within.apps()));
+    let query = Query { columns: &columns, from: &from, order: "deleted_at, app_id" };
+    query.page(db, page, &[(":within", within)], read_deleted)
+}
+
+fn deleted_columns(keep: Duration) -> String {
+    let keep = keep.as_secs_f64();
+    format!(
+        "app_id, trash.name, coalesce(apps.tenant_id, 'platform'), trash_name, deleted_at, \
+         strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, '+{keep:.3} seconds')"
+    )
+}
+
+fn read_deleted(row: &Row<'_>) -> Result<Deleted> {
+    Ok(Deleted {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        tenant_id: row.get(2)?,
+        trash_name: row.get(3)?,
+        deleted_at: row.get(4)?,
+        purged_after: row.get(5)?,
+    })
 }
 
 /// Where in the trash an app is, or was before its undelete began.

@@ -257,8 +257,8 @@ fn a_deleted_app_is_seen_only_by_who_asks_for_it() {
     for name in ["one", &row.name] {
         assert_eq!(by_name(&db, name).unwrap(), None);
     }
-    let page = Page { tenant: None, after: "", limit: 9 };
-    for listed in [list(&db), list_by_id(&db), list_page(&db, &page)] {
+    let first = page(&db, &Within::Everything, Page { limit: 9, offset: 0 }).unwrap();
+    for listed in [list(&db), list_by_id(&db), Ok(first.rows)] {
         assert_eq!(names(listed.unwrap()), ["two"]);
     }
     assert_eq!(tally(&db).unwrap(), Tally { total: 1, pending: 1, missing: 0 });
@@ -282,12 +282,19 @@ fn pages_go_by_name_and_by_tenant() {
     let platform = TenantId::platform();
     app(&db, "bcd", &platform);
     app_without_tenant(&db, "older");
-    let page = |tenant, after, limit| names(list_page(&db, &Page { tenant, after, limit }).unwrap());
-    assert_eq!(page(None, "", 3), ["aaa", "bbb", "bcd"]);
-    assert_eq!(page(None, "bcd", 3), ["ccc", "ddd", "older"]);
-    assert_eq!(page(None, "older", 3), [""; 0]);
-    assert_eq!(page(Some(&acme), "bbb", 9), ["ccc", "ddd"]);
-    assert_eq!(page(Some(&platform), "", 9), ["bcd", "older"]);
+    let page = |within: &Within, offset, limit| {
+        let part = page(&db, within, Page { limit, offset }).unwrap();
+        assert_eq!(part.total, count_within(&db, within).unwrap());
+        (names(part.rows), part.total)
+    };
+    let all = Within::Everything;
+    assert_eq!(page(&all, 0, 3), (vec!["aaa".to_owned(), "bbb".to_owned(), "bcd".to_owned()], 6));
+    assert_eq!(page(&all, 3, 3), (vec!["ccc".to_owned(), "ddd".to_owned(), "older".to_owned()], 6));
+    assert_eq!(page(&all, 6, 3), (vec![], 6));
+    let acme = Within::Tenants(vec![acme]);
+    assert_eq!(page(&acme, 2, 9), (vec!["ccc".to_owned(), "ddd".to_owned()], 4));
+    let platform = Within::Tenants(vec![platform]);
+    assert_eq!(page(&platform, 0, 9), (vec!["bcd".to_owned(), "older".to_owned()], 2));
 }
 
 #[test]

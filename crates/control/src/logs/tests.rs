@@ -32,14 +32,14 @@ fn older(db: &Connection, ts: &str, level: &str, app: Option<i64>, meta: Option<
 }
 
 fn ids(db: &Connection, filter: &Filter<'_>) -> Vec<i64> {
-    list(db, filter).unwrap().entries.iter().map(|entry| entry.id).collect()
+    list(db, filter, LOOKED_AT).unwrap().entries.iter().map(|entry| entry.id).collect()
 }
 
 /// All that a filter lets through, in parts of `limit`.
 fn paged(db: &Connection, filter: &Filter<'_>, limit: u32) -> Vec<i64> {
     let (mut seen, mut cursor) = (Vec::new(), None::<Cursor>);
     loop {
-        let part = list(db, &Filter { cursor: cursor.as_ref(), limit, ..*filter }).unwrap();
+        let part = list(db, &Filter { cursor: cursor.as_ref(), limit, ..*filter }, LOOKED_AT).unwrap();
         seen.extend(part.entries.iter().map(|entry| entry.id));
         assert!(seen.len() <= 1000, "it goes round in circles");
         let Some(next) = part.next else { return seen };
@@ -59,7 +59,7 @@ fn an_entry_is_shown_as_it_was_written() {
     let gone = Record { app: Some("gone-away".to_owned()), level: Level::Error, ..record("two") };
     append_all(&db, &[first, gone]).unwrap();
     older(&db, "2026-01-01 00:00:00", "fatal", Some(number), Some("no JSON"));
-    let listed = list(&db, &Filter::newest(9)).unwrap();
+    let listed = list(&db, &Filter::newest(9), LOOKED_AT).unwrap();
     assert_eq!(
         serde_json::to_value(&listed.entries).unwrap(),
         json!([
@@ -97,11 +97,11 @@ fn each_filter_leaves_out_what_it_says() {
     let all = Filter::newest(100);
     let of = |filter: Filter<'_>| ids(&db, &filter);
 
-    assert_eq!(of(Filter { app: Some(two), ..all }), [rows[1]]);
+    assert_eq!(of(Filter { app: Some("two-2"), ..all }), [rows[1]]);
     assert_eq!(of(Filter { tenant: Some(&acme), ..all }), [rows[1], rows[0]]);
-    assert_eq!(of(Filter { tenant: Some(&acme), app: Some(one), ..all }), [rows[0]]);
-    assert!(of(Filter { tenant: Some(&acme), app: Some(other), ..all }).is_empty(), "another tenant's");
-    assert!(of(Filter { tenant: Some(&acme), app: Some(nobodys), ..all }).is_empty(), "nobody's");
+    assert_eq!(of(Filter { tenant: Some(&acme), app: Some("one-1"), ..all }), [rows[0]]);
+    assert!(of(Filter { tenant: Some(&acme), app: Some("other-3"), ..all }).is_empty(), "another tenant's");
+    assert!(of(Filter { tenant: Some(&acme), app: Some("nobodys"), ..all }).is_empty(), "nobody's");
     assert_eq!(of(Filter { level: Some(Level::Warn), ..all }), [rows[4], rows[3], rows[2]]);
     assert_eq!(of(Filter { level: Some(Level::Info), ..all }).len(), 5);
     assert_eq!(of(Filter { level: Some(Level::Trace), ..all }).len(), 6);
@@ -132,21 +132,101 @@ fn a_tenants_log_is_put_together_from_its_apps() {
     assert_eq!(sorted, all);
 }
 
+/// Entries of one time in both halves, so that chunks end within it.
+fn many(db: &Connection, apps: &[i64], count: u32) {
+    let apps = serde_json::to_string(apps).unwrap();
+    db.execute(
+        "WITH RECURSIVE at (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM at WHERE n + 1 < ?1) \
+         INSERT INTO server_logs (ts, level, app_id, message) \
+         SELECT '2026-01-01T00:00:0' || (n / 1700) || '.000Z', 'info', ?2 ->> (n % json_array_length(?2)), \
+         iif(n % 1000 = 0, 'a needle', 'hay') FROM at",
+        (count, apps),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_list_ends_where_it_looked_at_enough_and_goes_on_from_there() {
+    let db = database();
+    let tenant = tenant(&db, "acme");
+    let apps = ["one-1", "two-2"].map(|name| app(&db, name, &tenant));
+    many(&db, &apps, 5001);
+    let within = Within::Tenants(vec![tenant]);
+    let all = Filter { q: Some("Needle"), ..Filter::newest(100) };
+    for (filter, expected) in [
+        (all, 6),
+        (Filter { within: &within, ..all }, 6),
+        (Filter { within: &Within::App(apps[0]), ..all }, 6),
+        (Filter { within: &Within::App(apps[1]), ..all }, 0),
+    ] {
+        let whole = ids(&db, &filter);
+        assert_eq!(whole.len(), expected);
+        for most in [1, 10, 800, 2000, 20_000] {
+            let (mut seen, mut cursor, mut lists, mut empty) = (Vec::new(), None::<Cursor>, 0, 0);
+            loop {
+                let part = list(&db, &Filter { cursor: cursor.as_ref(), ..filter }, most).unwrap();
+                lists += 1;
+                empty += usize::from(part.entries.is_empty());
+                seen.extend(part.entries.iter().map(|entry| entry.id));
+                cursor = part.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, whole, "{filter:?}, {most}");
+            // Each looks at no more than that, and one chunk of each app.
+            assert!(lists >= 2500 / (most + 2 * 1024), "{lists} of {most}");
+            assert_eq!(lists == 1, most >= 20_000, "{filter:?}: {lists} of {most}");
+            assert!(most > 10 || empty > 0, "it is no matter that a list is empty");
+        }
+    }
+}
+
+#[test]
+fn whose_entries_somebody_sees_is_put_together_with_what_is_asked_for() {
+    let db = database();
+    let (acme, zeta) = (tenant(&db, "acme"), tenant(&db, "zeta"));
+    let [one, two] = [("one-1", &acme), ("two-2", &zeta)].map(|(name, tenant)| app(&db, name, tenant));
+    let old = app_without_tenant(&db, "old");
+    let rows = [Some(one), Some(two), Some(old), None]
+        .map(|app| older(&db, "2026-01-01 00:00:00", "info", app, None));
+    let (both, platform) = (Within::Tenants(vec![acme.clone(), zeta.clone()]), TenantId::platform());
+    let of = |within: &Within, app, tenant| ids(&db, &Filter { within, app, tenant, ..Filter::newest(9) });
+    assert_eq!(of(&Within::Everything, None, None), [rows[3], rows[2], rows[1], rows[0]]);
+    assert_eq!(
+        of(&Within::Everything, None, Some(&platform)),
+        [rows[2]],
+        "whom nobody has is the platform's"
+    );
+    assert_eq!(of(&both, None, None), [rows[1], rows[0]]);
+    assert_eq!(of(&both, None, Some(&zeta)), [rows[1]]);
+    assert_eq!(of(&both, Some("one-1"), None), [rows[0]]);
+    assert_eq!(of(&Within::App(two), None, None), [rows[1]]);
+    for (within, app, tenant) in [
+        (&both, Some("one-1"), Some(&zeta)),
+        (&both, Some("old"), None),
+        (&Within::Everything, Some("nobody"), None),
+        (&both, None, Some(&platform)),
+        (&Within::Tenants(vec![]), None, None),
+        (&Within::App(two), Some("one-1"), None),
+        (&Within::App(two), None, Some(&acme)),
+    ] {
+        assert!(of(within, app, tenant).is_empty(), "{within:?} {app:?} {tenant:?}");
+    }
+}
+
 #[test]
 fn lists_are_read_from_an_index() {
     let db = database();
-    let by_app = "_streamhub_server_logs_by_app_and_time (app_id=? AND <expr>>? AND <expr><?)";
-    for (of_one_app, of_one_tenant, index) in [
-        (false, false, "_streamhub_server_logs_by_time (<expr>>? AND <expr><?)"),
-        (true, false, by_app),
-        (true, true, by_app),
-        (false, true, by_app),
+    for (of_one_app, range, index) in [
+        (false, search::OLDER, "_by_time (<expr>>? AND <expr><?)"),
+        (false, search::AT_THAT_TIME, "_by_time (<expr>=? AND rowid<?)"),
+        (true, search::OLDER, "_by_app_and_time (app_id=? AND <expr>>? AND <expr><?)"),
+        (true, search::AT_THAT_TIME, "_by_app_and_time (app_id=? AND <expr>=? AND rowid<?)"),
     ] {
-        let plan = plan(&db, &list_sql(of_one_app, of_one_tenant));
-        assert!(plan.contains(index) && !plan.contains("SCAN"), "{plan}");
-        // Only what several apps have is put into order, no more of each than is wanted in all.
-        let sorts = plan.matches("TEMP B-TREE").count();
-        assert_eq!(sorts, usize::from(of_one_tenant && !of_one_app), "{plan}");
+        let plan = plan(&db, &search::range_sql(of_one_app, range));
+        assert!(plan.contains(index), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
     }
 }
 
@@ -168,7 +248,7 @@ proptest! {
             };
             older(&db, &ts, "info", None, None);
         }
-        let whole = list(&db, &Filter::newest(1000)).unwrap();
+        let whole = list(&db, &Filter::newest(1000), LOOKED_AT).unwrap();
         prop_assert_eq!(whole.entries.len(), times.len());
         let place = |entry: &Entry| {
             let time = entry.ts.parse().map_or(entry.ts.clone(), |moment: Moment| moment.as_str().to_owned());

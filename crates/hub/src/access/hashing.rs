@@ -13,6 +13,7 @@ use std::thread::{self, Thread};
 use streamhub_control::password::{Password, PasswordHash, Verdict};
 use streamhub_engine::live::Busy;
 use tokio::sync::Semaphore;
+use tokio::task::coop;
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
@@ -44,6 +45,13 @@ impl Default for Hashing {
 }
 
 impl Hashing {
+    /// Leaves one permit to others for as long as this is held.
+    #[cfg(test)]
+    pub(super) fn all_but_one(&self) -> impl Drop + '_ {
+        let all = u32::try_from(self.permits.available_permits()).unwrap();
+        self.permits.try_acquire_many(all - 1).unwrap()
+    }
+
     fn stand_in_line(&self) -> Result<Place> {
         let place = Place(Arc::clone(&self.line));
         if self.line.fetch_add(1, Ordering::Relaxed) < LONGEST_LINE {
@@ -127,7 +135,8 @@ impl Hub {
     }
 }
 
-/// Waits on this thread, which need not be of any runtime.
+/// Waits on this thread, which need not be of any runtime. One of a runtime is not asked to let other tasks at it
+/// first, since it would wait here for its own answer.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
 
@@ -138,7 +147,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     }
 
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut work = pin!(work);
+    let mut work = pin!(coop::unconstrained(work));
     loop {
         match work.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(done) => return done,
@@ -166,6 +175,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = HubConfig::new(dir.path().join("data"));
         config.volatile = Volatile::Permit;
+        // Nothing else is at work, and no thread is waited for when the hub goes on the runtime's own.
+        config.upkeep = false;
         let hub = tokio::task::spawn_blocking(move || Hub::open(&config, &Silent).unwrap()).await.unwrap();
         let hash = || hub.hash_password_async(Password::generate().0);
         let permits = &hub.shared.hashing.permits;
@@ -189,6 +200,20 @@ mod tests {
         hash().await.unwrap();
         assert_eq!(hub.password_hashes(), 2);
         assert_eq!(hub.shared.hashing.line.load(Ordering::Relaxed), 0);
+    }
+
+    /// A task that used up its share of the runtime's thread is told to let others at it, which it cannot while it
+    /// keeps the thread.
+    #[tokio::test]
+    async fn a_thread_of_a_runtime_waits_for_nothing_but_its_turn() {
+        let hashing = Hashing::default();
+        let turn = poll_fn(|context| {
+            while let Poll::Ready(step) = coop::poll_proceed(context) {
+                step.made_progress();
+            }
+            Poll::Ready(block_on(hashing.permits.acquire()).is_ok())
+        });
+        assert!(turn.await);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Logging in: an address, a password, perhaps a code, and a session for them.
 //!
-//! An attempt is charged before anything is looked up, and exactly one password is hashed whoever is meant, so
-//! that neither the answer nor the work done tells which accounts exist.
+//! An attempt is charged before anything is looked up, exactly one password is hashed whoever is meant, and a refusal
+//! is answered at a [fixed time](super::attempts), so that neither the answer nor the work done nor the time that it
+//! took tells which accounts exist.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use streamhub_control::totp::{self, Key};
 use streamhub_control::users::{self, User, UserStatus};
 use streamhub_control::{Connection, SqlResult, audit};
 
+use crate::access::attempts::too_many;
 use crate::access::hashing::Hasher;
 use crate::acting::{Actor, Deed};
 use crate::error::{HubError, Result};
@@ -91,7 +93,7 @@ struct Decision {
     key: Option<Key>,
     client: Client,
     lifetime: Duration,
-    request: Option<String>,
+    stranger: Actor,
 }
 
 /// An account, and what its password is verified against.
@@ -108,28 +110,30 @@ impl Login {
 }
 
 impl Hub {
-    /// Begins a session for who shows the right credentials. Each attempt leaves an audit entry, but for those
-    /// that are throttled, which change nothing.
+    /// Begins a session for who shows the right credentials. Each attempt leaves an audit entry, and of those that are
+    /// throttled the first one does.
     ///
-    /// Blocks for the hashing of a password, tens of milliseconds and more.
+    /// Blocks for the hashing of a password, tens of milliseconds and more, and where it is refused until
+    /// [`HubConfig::refusal_step`](crate::HubConfig::refusal_step) after it began: on the caller's own thread, with
+    /// nothing held that others wait for.
     pub fn login(&self, login: &Login) -> Result<LoggedIn, LoginError> {
-        self.hashing(|hasher| self.log_in(hasher, login))
+        self.paced(|| self.hashing(|hasher| self.log_in(hasher, login)))
     }
 
-    /// As [`login`](Self::login), for async callers.
+    /// As [`login`](Self::login), for async callers, whose runtime needs its timer enabled. Who goes away while a
+    /// refusal is kept back leaves nothing behind.
     pub async fn login_async(&self, login: Login) -> Result<LoggedIn, LoginError> {
-        self.hashing_async(move |hub, hasher| hub.log_in(hasher, &login)).await
-    }
-
-    /// Counts an attempt to show a password, before that is verified.
-    pub(super) fn charge(&self, attempt: &Attempt) -> Result<(), LoginError> {
-        let (policy, attempt) = (self.shared.config.logins, attempt.clone());
-        Ok(self.note_down(move |db| login_failures::charge(db, &policy, &attempt))??)
+        self.paced_async(self.hashing_async(move |hub, hasher| hub.log_in(hasher, &login))).await
     }
 
     fn log_in(&self, hasher: Hasher<'_>, login: &Login) -> Result<LoggedIn, LoginError> {
-        let attempt = Attempt::new(&login.email, login.client.address);
-        self.charge(&attempt)?;
+        let attempt = Attempt::new(&login.email, &login.client);
+        let request = self.actor.as_ref().and_then(|actor| actor.request.clone());
+        let stranger = Actor { address: login.client.address, request, ..Actor::new("anonymous") };
+        self.charge(&attempt, {
+            let (stranger, email) = (stranger.clone(), login.email.clone());
+            move |db| Ok(Some(too_many(deed(find(db, &email)?.as_ref())).entry(&stranger, Outcome::Refused)))
+        })?;
         let account = self.read(|db| find(db, &login.email))?;
         let stored = account.as_ref().and_then(|account| account.stored.clone());
         let verdict = hasher.verify(&login.password, stored.as_ref());
@@ -141,7 +145,7 @@ impl Hub {
             key: self.totp_key(login, verdict)?,
             client: login.client.clone(),
             lifetime: self.shared.config.session_lifetime,
-            request: self.actor.as_ref().and_then(|actor| actor.request.clone()),
+            stranger,
         };
         let logged_in = self.note_down(move |db| decision.carry_out(db))??;
         if let (Verdict::RightButWeak, Some(weak)) = (verdict, stored) {
@@ -172,6 +176,15 @@ fn find(db: &Connection, email: &str) -> SqlResult<Option<Account>> {
     match &users::by_email(db, email)?[..] {
         [user] => Ok(Some(Account { id: user.id.clone(), stored: users::password(db, &user.id)? })),
         _ => Ok(None),
+    }
+}
+
+/// What the audit calls an attempt to log in to an account.
+fn deed(account: Option<&Account>) -> Deed {
+    let deed = Deed::of("session.login");
+    match account {
+        Some(account) => deed.target(&account.id),
+        None => deed,
     }
 }
 
@@ -206,16 +219,14 @@ impl Decision {
     }
 
     fn note(&self, db: &Connection, admitted: &Result<User, LoginError>) -> SqlResult<()> {
-        let (principal, outcome) = match admitted {
-            Ok(user) => (format!("user:{}", user.id), Outcome::Done),
-            Err(_) => ("anonymous".to_owned(), Outcome::Refused),
+        let (actor, outcome) = match admitted {
+            Ok(user) => {
+                let principal = format!("user:{}", user.id);
+                (Actor { principal, ..self.stranger.clone() }, Outcome::Done)
+            }
+            Err(_) => (self.stranger.clone(), Outcome::Refused),
         };
-        let address = self.client.address;
-        let actor = Actor { address, request: self.request.clone(), ..Actor::new(principal) };
-        let mut deed = Deed::of("session.login");
-        if let Some(account) = &self.account {
-            deed.aim(&account.id);
-        }
+        let mut deed = deed(self.account.as_ref());
         if let Err(LoginError::SecondFactorRequired) = admitted {
             deed = deed.detail(json!({ "code": "totp_required" }));
         }
@@ -259,14 +270,14 @@ mod tests {
         };
         let decided = |email: &'static str, meanwhile: &dyn Fn()| {
             let decision = Decision {
-                attempt: Attempt::new(email, None),
+                attempt: Attempt::new(email, &Client::default()),
                 account: hub.read(|db| find(db, email)).unwrap(),
                 knows_password: true,
                 code: None,
                 key: None,
                 client: Client::default(),
                 lifetime: config.session_lifetime,
-                request: None,
+                stranger: Actor::new("anonymous"),
             };
             meanwhile();
             hub.write(move |db| decision.carry_out(db)).unwrap()

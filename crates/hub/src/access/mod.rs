@@ -2,6 +2,7 @@
 
 mod account;
 mod addresses;
+mod attempts;
 mod authenticate;
 mod hashing;
 mod login;
@@ -11,7 +12,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-pub use account::PasswordChange;
+pub use account::{AddressChange, PasswordChange};
 pub(crate) use addresses::Addresses;
 pub(crate) use authenticate::Credentials;
 pub(crate) use hashing::Hashing;

@@ -1,10 +1,11 @@
 //! Who asks, and what that permits.
 
 use streamhub_control::TenantId;
-use streamhub_control::apps::App;
 use streamhub_control::members::Role;
 use streamhub_control::tokens::{ApiToken, TokenScope};
 use streamhub_control::users::User;
+
+pub use streamhub_control::Within;
 
 /// What somebody may do in a tenant, or with one app of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +50,6 @@ pub enum Who {
     Token(ApiToken),
     /// A command on the server's own machine, which could read the databases as well.
     Local,
-}
-
-/// Where somebody has a permission.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Within {
-    /// Everywhere.
-    Everything,
-    /// In these tenants.
-    Tenants(Vec<TenantId>),
-    /// In the app of this number.
-    App(i64),
-}
-
-impl Within {
-    /// Whether that reaches an app.
-    pub fn has(&self, app: &App) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Tenants(tenants) => tenants.iter().any(|tenant| tenant.as_str() == app.tenant_id),
-            Self::App(only) => *only == app.id,
-        }
-    }
 }
 
 /// What a role permits.

@@ -15,7 +15,7 @@ use crate::password::Password;
 use crate::progress::Silent;
 use crate::sessions::Client;
 use crate::tokens::TokenHash;
-use crate::users::{NewUser, User, UserChange, UserStatus};
+use crate::users::{NewUser, User, UserStatus};
 use crate::{Actor, Hub, HubConfig, HubError, Kind, Volatile};
 
 const RIGHT: &str = "correct horse battery";
@@ -40,6 +40,7 @@ impl Site {
         let mut config = HubConfig::new(dir.path().join("data"));
         config.volatile = Volatile::Permit;
         config.upkeep = false;
+        config.refusal_step = Duration::ZERO;
         Self { _dir: dir, config }
     }
 
@@ -64,7 +65,7 @@ fn sql(hub: &Hub, statement: &'static str) {
 
 fn login_from(email: &str, password: &str, address: &str) -> Login {
     let address: IpAddr = address.parse().unwrap();
-    let client = Client { address: Some(address), user_agent: None };
+    let client = Client { address: Some(address), ..Client::default() };
     Login { client, ..Login::new(email, Password::offered(password.to_owned())) }
 }
 
@@ -146,7 +147,7 @@ fn attempts_are_counted_over_a_restart() {
     let account = Allowance { attempts: 2, within };
     site.config.logins = Policy { account, address: Allowance { attempts: 3, within } };
     let hub = site.open();
-    user(&hub, "anna@b.c");
+    let anna = user(&hub, "anna@b.c");
     user(&hub, "bert@b.c");
     for _ in 0..2 {
         assert!(matches!(login(&hub, "anna@b.c", "a guess").unwrap_err(), LoginError::Refused));
@@ -161,7 +162,18 @@ fn attempts_are_counted_over_a_restart() {
         panic!("the account has more attempts than it may")
     };
     assert!(throttled.retry_after <= within && throttled.retry_after + Duration::from_mins(5) > within);
-    assert_eq!((hub.password_hashes(), audited(&hub).len()), (hashes, entries));
+    // The audit tells of the first one, and then of no more.
+    for _ in 0..3 {
+        assert!(matches!(login(&hub, "anna@b.c", RIGHT).unwrap_err(), LoginError::Throttled(_)));
+    }
+    assert_eq!((hub.password_hashes(), audited(&hub).len()), (hashes, entries + 1));
+    let entry = audited(&hub).remove(0);
+    assert_eq!(
+        (&*entry.principal, &*entry.action, &*entry.outcome),
+        ("anonymous", "session.login", "refused")
+    );
+    assert_eq!((entry.address.as_deref(), entry.target), (Some("192.0.2.9"), Some(anna.id)));
+    assert!(entry.detail_json.unwrap().contains("too_many_attempts"));
     // Who succeeds leaves the address as it was.
     for _ in 0..3 {
         login(&hub, "bert@b.c", RIGHT).unwrap();
@@ -290,7 +302,7 @@ fn a_new_password_needs_the_old_one_and_ends_other_sessions() {
             old: password(old),
             new: password(new),
             session: Some(here.session.id.clone()),
-            address: None,
+            client: Client::default(),
         })
     };
     assert!(matches!(change("a guess", "another battery").unwrap_err(), LoginError::Refused));
@@ -304,20 +316,104 @@ fn a_new_password_needs_the_old_one_and_ends_other_sessions() {
 }
 
 #[test]
-fn people_change_their_name_and_address() {
+fn people_change_their_name() {
     let site = Site::new();
     let hub = site.open();
-    let (anna, bert) = (user(&hub, "anna@b.c"), user(&hub, "bert@b.c"));
-    let to = |name: Option<&str>, email: Option<&str>| UserChange {
-        name: name.map(str::to_owned),
-        email: email.map(|email| email.parse().unwrap()),
-    };
-    let changed = hub.change_account(&anna.id, &to(Some("Anna"), Some("a@b.c"))).unwrap();
-    assert_eq!((changed.name.as_deref(), changed.email.as_deref()), (Some("Anna"), Some("a@b.c")));
+    let anna = user(&hub, "anna@b.c");
+    let changed = hub.change_name(&anna.id, Some("Anna")).unwrap();
+    assert_eq!((changed.name.as_deref(), changed.email.as_deref()), (Some("Anna"), Some("anna@b.c")));
+    assert_eq!(hub.change_name(&anna.id, None).unwrap(), changed);
     let kind = |result: Result<User, HubError>| result.unwrap_err().kind();
-    assert_eq!(kind(hub.change_account(&bert.id, &to(None, Some("A@b.c")))), Kind::Exists);
-    assert_eq!(kind(hub.change_account(&bert.id, &to(Some(" "), None))), Kind::Invalid);
-    assert_eq!(kind(hub.change_account("nobody", &to(Some("Nobody"), None))), Kind::NotFound);
+    assert_eq!(kind(hub.change_name(&anna.id, Some(" "))), Kind::Invalid);
+    assert_eq!(kind(hub.change_name("nobody", Some("Nobody"))), Kind::NotFound);
+}
+
+fn another_address(user: &User, password: &str, email: &str) -> AddressChange {
+    AddressChange {
+        user_id: user.id.clone(),
+        password: Password::offered(password.to_owned()),
+        email: email.parse().unwrap(),
+        name: None,
+        session: None,
+        client: Client::default(),
+    }
+}
+
+#[test]
+fn another_address_needs_the_password_and_ends_other_sessions() {
+    let mut site = Site::new();
+    site.config.logins.account.attempts = 2;
+    let hub = site.open();
+    let anna = user(&hub, "anna@b.c");
+    let [here, elsewhere] = [(); 2].map(|()| login(&hub, "anna@b.c", RIGHT).unwrap());
+    let change = |password: &str, email: &str| {
+        let session = Some(here.session.id.clone());
+        hub.change_address(&AddressChange { session, ..another_address(&anna, password, email) })
+    };
+    assert!(matches!(change("a guess", "a@b.c").unwrap_err(), LoginError::Refused));
+    assert!(is_open(&hub, &elsewhere));
+    assert_eq!(change(RIGHT, "a@b.c").unwrap().email.as_deref(), Some("a@b.c"));
+    assert!(is_open(&hub, &here) && !is_open(&hub, &elsewhere));
+    assert!(matches!(login(&hub, "anna@b.c", RIGHT).unwrap_err(), LoginError::Refused));
+    login(&hub, "a@b.c", RIGHT).unwrap();
+    // Guesses count as those at the door do.
+    for _ in 0..2 {
+        assert!(matches!(change("a guess", "anna@b.c").unwrap_err(), LoginError::Refused));
+    }
+    assert!(matches!(change(RIGHT, "anna@b.c").unwrap_err(), LoginError::Throttled(_)));
+    assert!(matches!(login(&hub, "a@b.c", RIGHT).unwrap_err(), LoginError::Throttled(_)));
+}
+
+/// Whoever has an account could otherwise find out everybody else's address by it.
+#[test]
+fn few_are_told_that_an_address_is_taken_and_few_that_it_is_not() {
+    let mut site = Site::new();
+    site.config.logins.account.attempts = 4;
+    let hub = site.open();
+    let (anna, bert) = (user(&hub, "anna@b.c"), user(&hub, "bert@b.c"));
+    let acting = hub.acting(Actor::new("user:bert"));
+    let change = |email: &str| acting.change_address(&another_address(&bert, RIGHT, email));
+    for email in ["ANNA@b.c", "Anna@b.c"] {
+        let LoginError::Hub(taken) = change(email).unwrap_err() else { panic!("it was tried") };
+        assert_eq!(taken.kind(), Kind::Exists);
+    }
+    change("b1@b.c").unwrap();
+    login(&hub, "b1@b.c", RIGHT).unwrap();
+    change("b2@b.c").unwrap();
+    let entries = audited(&hub).len();
+    for email in ["anna@b.c", "b3@b.c"] {
+        assert!(matches!(change(email).unwrap_err(), LoginError::Throttled(_)), "{email}");
+    }
+    assert_eq!(hub.registry().user(&bert.id).unwrap().email.as_deref(), Some("b2@b.c"));
+    // The audit tells of the first, and logging in is another matter.
+    assert_eq!(audited(&hub).len(), entries + 1);
+    let entry = audited(&hub).remove(0);
+    assert_eq!(
+        (&*entry.principal, &*entry.action, &*entry.outcome),
+        ("user:bert", "account.change", "refused")
+    );
+    assert_eq!(entry.target, Some(bert.id.clone()));
+    login(&hub, "b2@b.c", RIGHT).unwrap();
+    hub.change_address(&another_address(&anna, RIGHT, "a@b.c")).unwrap();
+}
+
+/// Whoever writes a forwarding header of its own hides its address, and locks out nobody by it.
+#[test]
+fn who_hides_its_address_is_in_nobody_elses_way() {
+    let mut site = Site::new();
+    site.config.logins.address.attempts = 2;
+    let hub = site.open();
+    user(&hub, "anna@b.c");
+    let from = |peer: &str, email: &str, password: &str| {
+        let client = Client { peer: Some(peer.parse().unwrap()), ..Client::default() };
+        hub.login(&Login { client, ..Login::new(email, Password::offered(password.to_owned())) })
+    };
+    for email in ["1@b.c", "2@b.c"] {
+        assert!(matches!(from("192.0.2.1", email, "a guess").unwrap_err(), LoginError::Refused));
+    }
+    assert!(matches!(from("192.0.2.1", "3@b.c", "a guess").unwrap_err(), LoginError::Throttled(_)));
+    let logged_in = from("192.0.2.2", "anna@b.c", RIGHT).unwrap();
+    assert_eq!(logged_in.session.ip, None, "of the client nothing is known");
 }
 
 #[test]
@@ -361,7 +457,7 @@ async fn async_callers_wait_in_the_same_line() {
         old: password(RIGHT),
         new: password("another battery"),
         session: None,
-        address: None,
+        client: Client::default(),
     };
     assert_eq!(hub.change_password_async(change).await.unwrap(), 1);
     let refused = hub.login_async(Login::new("anna@b.c", password(RIGHT))).await.unwrap_err();

@@ -117,6 +117,21 @@ impl Desk {
         }
     }
 
+    /// Cancels the jobs of a deleted app that wait. One that cannot be written down as cancelled fails when it has
+    /// its turn.
+    pub(super) fn cancel_of(&self, hub: &Hub, app: i64) {
+        let waiting: Vec<_> = self.state().queued.iter().filter(|entry| entry.app == app).cloned().collect();
+        for entry in waiting.into_iter().filter(|entry| self.withdraw(entry)) {
+            let over = entry.cancelled(Some(failure::deleted()));
+            let row = over.clone();
+            let saved = hub.note_down(move |db| jobs::save(db, &row).map(drop));
+            if let Err(error) = &saved {
+                tracing::warn!(job.id = %entry.id(), %error, "a deleted app's job waits on");
+            }
+            self.settle(hub, &entry, saved.is_ok().then_some(over));
+        }
+    }
+
     /// Cancels all jobs: those that wait are over, and those at work have until `deadline` to end.
     pub(crate) fn close(&self, hub: &Hub, deadline: Instant) {
         let mut state = self.state();

@@ -11,7 +11,7 @@ use streamhub_engine::{Uuid, time};
 use tokio::sync::watch;
 
 use super::{Lane, Task, failure};
-use crate::acting::Actor;
+use crate::acting::Acting;
 use crate::error::HubError;
 use crate::hub::Hub;
 use crate::progress::{Progress, Stop};
@@ -31,7 +31,7 @@ pub(super) struct Entry {
     pub(super) lane: Lane,
     /// Whether it waits for live streams to end.
     pub(super) is_patient: bool,
-    actor: Option<Arc<Actor>>,
+    actor: Option<Arc<Acting>>,
     stop: Stop,
     shown: watch::Sender<Job>,
     /// None once it was begun.
@@ -44,7 +44,7 @@ impl Entry {
         app: i64,
         lane: Lane,
         is_patient: bool,
-        actor: Option<Arc<Actor>>,
+        actor: Option<Arc<Acting>>,
         task: Task,
     ) -> Self {
         let (id, shown) = (job.id.clone(), watch::Sender::new(job));
@@ -56,7 +56,7 @@ impl Entry {
     }
 
     /// Who asked for it.
-    pub(super) fn actor(&self) -> Option<Arc<Actor>> {
+    pub(super) fn actor(&self) -> Option<Arc<Acting>> {
         self.actor.clone()
     }
 

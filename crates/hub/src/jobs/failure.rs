@@ -18,6 +18,11 @@ pub(super) fn stopping() -> JobError {
     said("stopping", "the server stopped before it was done; start it again")
 }
 
+/// The app was deleted before the job's turn came.
+pub(super) fn deleted() -> JobError {
+    said("app_deleted", "the app was deleted before it was done")
+}
+
 /// The job panicked, which says more in the log.
 pub(super) fn panicked() -> JobError {
     said("panicked", "the program has a bug, and its log says which; nothing is half done")

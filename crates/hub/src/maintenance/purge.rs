@@ -11,7 +11,6 @@ use super::in_step;
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::lease::Lease;
 use crate::progress::Progress;
 
 /// What a purge removed.
@@ -47,13 +46,15 @@ pub struct Purged {
 /// Rows that one transaction removes at the most, so that nobody waits long for it.
 const CHUNK: u32 = 1000;
 
-/// What the audit calls each chunk.
-const PURGE: &str = "app.purge";
-
 const VODS: &str = "vods";
 const STREAMS: &str = "streams";
 const LOGS: &str = "logs";
 const FILES: &str = "files";
+
+/// What a purge is for the audit.
+pub(crate) fn deed(scope: Scope) -> Deed {
+    Deed::of("db.purge").detail(json!({ "scope": scope }))
+}
 
 /// The steps of a purge.
 pub(crate) fn steps(scope: Scope) -> u32 {
@@ -68,6 +69,20 @@ impl Hub {
     /// Removes what an app has gathered until now, while others use it. What is live stays, and so do the app
     /// and its configuration. Files of recordings follow their rows.
     pub fn purge_app(&self, id: &AppId, scope: Scope, progress: &dyn Progress) -> Result<Purged> {
+        let app = self.in_service(id)?;
+        let deed = deed(scope).app(&app.name).tenant(&TenantId::from_registry(app.tenant_id)).target(id);
+        // Said first, since a part of it may be done when the process ends.
+        self.change(deed, |_, _| Ok(Ok::<_, HubError>(())))?;
+        self.carry_out_purge(id, scope, progress)
+    }
+
+    /// Does it, for whom the audit tells of it already.
+    pub(crate) fn carry_out_purge(
+        &self,
+        id: &AppId,
+        scope: Scope,
+        progress: &dyn Progress,
+    ) -> Result<Purged> {
         let lease = self.app(id)?;
         let (vods, streams, cut) = lease.read(|tx| {
             let cut = Cut::here(tx)?;
@@ -83,7 +98,8 @@ impl Hub {
         };
         if scope.has_vods() {
             in_chunks(progress, VODS, vods, || {
-                let PurgedVods { rows, files } = purge_vods(&lease, cut)?;
+                let PurgedVods { rows, files } =
+                    lease.write(move |tx| Ok::<_, HubError>(cut.purge_vods(tx, CHUNK)?))?;
                 purged.vods_deleted += rows;
                 purged.local_deleted += files;
                 Ok(rows)
@@ -91,7 +107,7 @@ impl Hub {
         }
         if scope.has_streams() {
             in_chunks(progress, STREAMS, streams, || {
-                let rows = purge_streams(&lease, cut)?;
+                let rows = lease.write(move |tx| Ok::<_, HubError>(cut.purge_streams(tx, CHUNK)?))?;
                 purged.streams_deleted += rows;
                 Ok(rows)
             })?;
@@ -100,7 +116,7 @@ impl Hub {
             let app = lease.registered().id;
             let (last, entries) = self.read(move |db| logs::extent_of_app(db, app))?;
             in_chunks(progress, LOGS, entries, || {
-                let rows = self.purge_logs(&lease, last)?;
+                let rows = self.note_down(move |db| logs::purge_app(db, app, last, CHUNK))?;
                 purged.logs_deleted += rows;
                 Ok(rows)
             })?;
@@ -121,33 +137,6 @@ impl Hub {
         let app = id.clone();
         self.blocking(Some(id), move |hub| hub.purge_app(&app, scope, &progress)).await
     }
-
-    fn purge_logs(&self, lease: &Lease, last: i64) -> Result<u64> {
-        let app = lease.registered();
-        let (number, tenant) = (app.id, TenantId::from_registry(app.tenant_id.clone()));
-        let deed = Deed::of(PURGE).app(&app.name).tenant(&tenant).target(LOGS);
-        self.change(deed, move |db, deed| {
-            let rows = logs::purge_app(db, number, last, CHUNK)?;
-            *deed = std::mem::take(deed).detail(json!({ "logsDeleted": rows }));
-            Ok(Ok::<_, HubError>(rows))
-        })
-    }
-}
-
-fn purge_vods(lease: &Lease, cut: Cut) -> Result<PurgedVods> {
-    lease.write(lease.audited(Deed::of(PURGE).target(VODS), move |tx, deed| {
-        let purged = cut.purge_vods(tx, CHUNK)?;
-        *deed = std::mem::take(deed).detail(json!({ "vodsDeleted": purged.rows }));
-        Ok(purged)
-    }))
-}
-
-fn purge_streams(lease: &Lease, cut: Cut) -> Result<u64> {
-    lease.write(lease.audited(Deed::of(PURGE).target(STREAMS), move |tx, deed| {
-        let rows = cut.purge_streams(tx, CHUNK)?;
-        *deed = std::mem::take(deed).detail(json!({ "streamsDeleted": rows }));
-        Ok(rows)
-    }))
 }
 
 /// Removes so many rows, chunk by chunk, unless it is to end before. One that finds nothing more is the last.

@@ -6,6 +6,7 @@ use streamhub_control::audit::Entry;
 use streamhub_control::logs::{Level, Record};
 
 use super::*;
+use crate::progress::Stop;
 use crate::{Actor, HubConfig, Volatile};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -106,7 +107,7 @@ fn pruning_goes_in_small_transactions_and_gives_pages_back() {
     assert_eq!(left(&hub), (2, 2), "the other journal has only the entry of the pruning more");
     let filter = audit::Filter { tenant: None, since: None, until: None, cursor: None, limit: 1 };
     let told = hub.registry().audit(&filter).unwrap().entries.remove(0).entry;
-    assert_eq!((&*told.principal, &*told.action), ("cli", "logs.prune"));
+    assert_eq!((&*told.principal, &*told.action), ("cli", "log.prune"));
 
     // Nothing more is there to be done.
     assert_eq!(hub.prune_logs(&before, &Silent).unwrap().entries, 0);
@@ -115,6 +116,35 @@ fn pruning_goes_in_small_transactions_and_gives_pages_back() {
     let shrunk = before_pruning - std::fs::metadata(place.database()).unwrap().len();
     assert!(shrunk > 2500 * 500 && shrunk.is_multiple_of(4096), "{shrunk}");
     assert!(pruned.bytes_given_back <= shrunk && pruned.bytes_given_back > 2500 * 500);
+}
+
+#[test]
+fn a_pruning_that_is_asked_to_end_says_what_is_left() {
+    /// Whoever asks for it waits for one transaction only.
+    struct Hasty;
+
+    impl Progress for Hasty {
+        fn begin(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, _: u64) {}
+        fn end(&self) {}
+        fn stop(&self) -> Stop {
+            let stop = Stop::default();
+            stop.ask();
+            stop
+        }
+    }
+
+    let place = Place::new();
+    let hub = place.hub();
+    log(&hub, &vec![DAY * 3; 2500]);
+    let before = moment(NOW);
+    let gone = [1000, 1000, 500].map(|entries| {
+        let pruned = hub.prune_logs(&before, &Hasty).unwrap();
+        assert_eq!(pruned.entries, entries);
+        pruned.left
+    });
+    assert_eq!(gone, [1500, 500, 0]);
+    hub.close().unwrap();
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn what_was_done_is_known_when_it_is_asked_for_again() {
     let Some(Recall::Done(done)) = first.recall(None).unwrap() else { panic!("it was done") };
     assert_eq!(done.entry.target.as_deref(), Some("acme"));
     first.keep_answer(Answer { status: 201, body: b"{}".to_vec() }).unwrap();
-    assert!(matches!(first.recall(None).unwrap(), Some(Recall::Answered(Answer { status: 201, .. }))));
+    assert!(matches!(first.recall(None).unwrap(), Some(Recall::Answered(_, Answer { status: 201, .. }))));
     assert!(matches!(acting(&hub, "key", "another").recall(None).unwrap(), Some(Recall::Another)));
     assert!(is_fresh(&acting(&hub, "another", "print"), None));
     assert!(hub.recall(None).unwrap().is_none(), "nobody acts");

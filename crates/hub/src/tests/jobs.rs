@@ -6,9 +6,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use streamhub_control::jobs as rows;
+use streamhub_control::{Within, jobs as rows};
 
 use super::*;
+use crate::acting::Deed;
 use crate::jobs::{Done, Filter, Job, JobState, Lane, NewJob, Order, Work};
 use crate::progress::{Progress, Stop};
 
@@ -41,11 +42,12 @@ fn order(
 ) -> Job {
     let app = hub.registered(app).unwrap();
     let task = Box::new(task);
-    hub.enqueue(Order { kind: "test", app, lane, force: true, steps: 1, task }).unwrap()
+    hub.enqueue(Order { kind: "test", deed: Deed::of("test"), app, lane, force: true, steps: 1, task })
+        .unwrap()
 }
 
 /// A job that says when it is at work, and is so until it is told to end.
-fn held(hub: &Hub, app: &str, lane: Lane) -> (Job, Sender<()>) {
+pub(super) fn held(hub: &Hub, app: &str, lane: Lane) -> (Job, Sender<()>) {
     let ((begun, has_begun), (go, wait)): ((_, Receiver<()>), _) = (mpsc::channel(), mpsc::channel());
     let job = order(hub, app, lane, move |_, _| {
         begun.send(()).unwrap();
@@ -56,7 +58,7 @@ fn held(hub: &Hub, app: &str, lane: Lane) -> (Job, Sender<()>) {
     (job, go)
 }
 
-fn with_apps(site: &Site, names: &[&str]) -> Hub {
+pub(super) fn with_apps(site: &Site, names: &[&str]) -> Hub {
     let hub = site.hub("a");
     for name in names {
         created(&hub, name);
@@ -64,7 +66,7 @@ fn with_apps(site: &Site, names: &[&str]) -> Hub {
     hub
 }
 
-fn code(job: &Job) -> Option<&str> {
+pub(super) fn code(job: &Job) -> Option<&str> {
     job.error.as_ref().map(|error| error.code.as_str())
 }
 
@@ -83,14 +85,14 @@ fn a_job_is_followed_to_its_end_and_found_after_a_restart() {
     let filter = audit::Filter { tenant: None, since: None, until: None, cursor: None, limit: 1 };
     let entry = hub.read(move |db| audit::list(db, &filter)).unwrap().entries.remove(0).entry;
     let said = (&*entry.principal, &*entry.action, entry.target.as_deref(), entry.app.as_deref());
-    assert_eq!(said, ("user:ana", "job.start", Some(job.id.as_str()), Some("news-24")));
+    assert_eq!(said, ("user:ana", "db.optimize", Some(job.id.as_str()), Some("news-24")));
     assert_eq!(hub.cancel_job(&job.id).unwrap(), over, "what is over stays as it is");
     hub.close().unwrap();
     assert_eq!(hub.job_stats().succeeded, 1);
     assert!(matches!(hub.start_job(&NewJob::new(Work::Check, id("news-24"))), Err(HubError::Closed)));
     let hub = site.hub("a");
     assert_eq!(hub.job(&job.id).unwrap(), over);
-    let filter = Filter { tenant: None, app: None, cursor: None, limit: 9 };
+    let filter = Filter { within: Within::Everything, tenant: None, app: None, cursor: None, limit: 9 };
     assert_eq!(hub.jobs(&filter).unwrap().jobs, [over]);
     assert_eq!(hub.job(&Uuid::random()).unwrap_err().kind(), Kind::NotFound);
     let unknown = NewJob::new(Work::Optimize, id("nobody"));
@@ -228,7 +230,7 @@ fn what_a_process_left_unfinished_was_interrupted() {
     let site = Site::new();
     let hub = with_apps(&site, &["news-24"]);
     let jobs = [JobState::Queued, JobState::Running, JobState::Succeeded]
-        .map(|state| Job { state, ..Job::queued("check", Some("news-24".to_owned()), None, 3) });
+        .map(|state| Job { state, ..Job::queued("check", None, 3) });
     let left = jobs.clone();
     hub.write(move |db| left.iter().try_for_each(|job| rows::insert(db, job))).unwrap();
     hub.close().unwrap();

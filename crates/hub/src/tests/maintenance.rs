@@ -98,9 +98,9 @@ fn a_purge_goes_in_chunks_while_others_read() {
     assert_eq!(durable::names_in(&recordings).unwrap(), [""; 0], "files follow");
     let filter = audit::Filter { tenant: None, since: None, until: None, cursor: None, limit: 99 };
     let entries = hub.read(move |db| audit::list(db, &filter)).unwrap().entries;
-    let chunks: Vec<_> = entries.iter().filter(|entry| entry.entry.action == "app.purge").collect();
-    assert_eq!(chunks.len(), 8, "six chunks of recordings, one of streams, one of log entries: {chunks:#?}");
-    assert!(chunks.iter().all(|entry| entry.entry.principal == "user:ana"));
+    let entries: Vec<_> =
+        entries.iter().map(|entry| (&*entry.entry.principal, &*entry.entry.action)).collect();
+    assert_eq!(entries, [("user:ana", "db.purge")], "one, however many chunks there were");
     hub.close().unwrap();
 }
 

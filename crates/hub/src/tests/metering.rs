@@ -21,14 +21,7 @@ fn quiet(site: &Site, name: &str) -> HubConfig {
     HubConfig { upkeep: false, ..site.config(name) }
 }
 
-/// Opens a hub, where need be after threads of one that was dropped without closing have let go of its files.
 fn opened(config: &HubConfig) -> Hub {
-    for _ in 0..1000 {
-        if let Ok(hub) = Hub::open(config, &Silent) {
-            return hub;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
     Hub::open(config, &Silent).unwrap()
 }
 

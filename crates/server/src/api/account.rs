@@ -4,10 +4,10 @@ use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::TenantId;
-use streamhub::access::{PasswordChange, Who};
+use streamhub::access::{AddressChange, PasswordChange, Who};
 use streamhub::members::Role;
 use streamhub::password::Password;
-use streamhub::users::{User, UserChange};
+use streamhub::users::User;
 
 use crate::answer::{Done, Found};
 use crate::api::auth::{chosen, email_of};
@@ -20,8 +20,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, "/account", "account.show", (), show).about("Show the caller's account"),
         route(Method::PATCH, "/account", "account.change", (), change)
-            .about("Change the caller's name or address")
-            .may(&[StatusCode::CONFLICT]),
+            .about("Change the caller's name, or the address to log in with; with the address, other sessions end")
+            .may(&[StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS]),
         route(Method::POST, "/account/password", "account.change-password", (), password)
             .about("Change the caller's password; other sessions end")
             .may(&[StatusCode::TOO_MANY_REQUESTS]),
@@ -45,12 +45,16 @@ struct Membership {
 }
 
 /// What is to be changed of an account.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AccountPatch")]
 struct Patch {
+    /// The address to log in with; it takes the password.
     #[serde(default)]
     email: Option<String>,
+    /// The password, where there is another address.
+    #[serde(default)]
+    password: Option<String>,
     /// A name for people.
     #[serde(default)]
     name: Option<String>,
@@ -73,10 +77,28 @@ async fn show(person: Person, _: Ask) -> Result<Found<Account>, ApiError> {
 }
 
 async fn change(person: Person, ask: Ask<Nothing, NoFields, Json<Patch>>) -> Result<Found<User>, ApiError> {
-    let Json(Patch { email, name }) = ask.body;
-    let email = email.as_deref().map(email_of).transpose()?;
-    let change = UserChange { email, name };
-    Ok(Found(person.hub.on_control(move |hub| hub.change_account(&person.user.id, &change)).await?))
+    let Json(Patch { email, password, name }) = ask.body;
+    let Person { hub, user, session, client, .. } = person;
+    Ok(Found(match (email, password) {
+        (Some(email), Some(password)) => {
+            let change = AddressChange {
+                user_id: user.id,
+                password: Password::offered(password),
+                email: email_of(&email)?,
+                name,
+                session: Some(session),
+                client,
+            };
+            hub.change_address_async(change).await?
+        }
+        (None, None) => hub.on_control(move |hub| hub.change_name(&user.id, name.as_deref())).await?,
+        _ => {
+            return Err(ApiError::invalid(
+                "invalid_body",
+                "another email takes the password, and nothing else does",
+            ));
+        }
+    }))
 }
 
 async fn password(person: Person, ask: Ask<Nothing, NoFields, Json<Passwords>>) -> Result<Done, ApiError> {
@@ -86,7 +108,7 @@ async fn password(person: Person, ask: Ask<Nothing, NoFields, Json<Passwords>>) 
         old: Password::offered(old_password),
         new: chosen(new_password)?,
         session: Some(person.session),
-        address: person.address,
+        client: person.client,
     };
     person.hub.change_password_async(change).await?;
     Ok(Done)

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::Permission;
 use streamhub::apps::{App, AppState};
-use streamhub::{AppChange, AppId, Hub, HubError, NewApp, Seal, TenantId};
+use streamhub::page::Page;
+use streamhub::{AppChange, AppId, HubError, NewApp, Seal, TenantId};
 
 use crate::answer::{Created, Found, List};
 use crate::api::{Flag, Paging, flag};
@@ -88,9 +89,12 @@ struct Lost {
 
 /// What was deleted.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Deleted {
+struct Gone {
     deleted: bool,
     name: String,
+    /// What is wrong with its database, where something is: it does not come back until that is mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flaw: Option<String>,
 }
 
 impl From<App> for View {
@@ -112,9 +116,9 @@ impl From<App> for View {
 async fn list(caller: Caller, ask: Ask<Nothing, Paging>) -> Result<List<View>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
     let within = caller.principal.within(Permission::AppRead);
-    let apps = caller.hub.on_control(Hub::apps).await?;
-    let seen = apps.into_iter().filter(|app| within.has(app));
-    Ok(List::slice(seen.map(View::from), limit, offset))
+    let page = Page { limit, offset };
+    let part = caller.hub.on_control(move |hub| hub.registry().page_of_apps(&within, page)).await?;
+    Ok(List::page(part.rows.into_iter().map(View::from).collect(), part.total, limit, offset))
 }
 
 async fn create(
@@ -155,13 +159,14 @@ async fn update(on: OnApp, ask: Ask<Nothing, NoFields, Json<AppChange>>) -> Resu
     Ok(Found(app.into()))
 }
 
-async fn delete(on: OnApp, ask: Ask<Nothing, Lost>) -> Result<Found<Deleted>, ApiError> {
-    if ask.query.lost {
+async fn delete(on: OnApp, ask: Ask<Nothing, Lost>) -> Result<Found<Gone>, ApiError> {
+    let flaw = if ask.query.lost {
         on.hub.forget_lost_async(&on.id).await?;
+        None
     } else {
-        on.hub.delete_async(&on.id).await?;
-    }
-    Ok(Found(Deleted { deleted: true, name: on.id.to_string() }))
+        on.hub.delete_async(&on.id).await?.flaw.map(|flaw| on.hub.without_places(flaw))
+    };
+    Ok(Found(Gone { deleted: true, name: on.id.to_string(), flaw }))
 }
 
 async fn seal(on: OnApp, _: Ask) -> Result<Found<Seal>, ApiError> {

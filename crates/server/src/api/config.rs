@@ -1,6 +1,6 @@
 //! An app's own configuration. Secrets are never shown.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use streamhub::access::Permission;
 
@@ -15,9 +15,11 @@ const PATH: &str = "/apps/{app}/config";
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, PATH, "app.show-config", Permission::AppRead, show)
-            .about("Show an app's configuration, secrets masked"),
+            .about("Show an app's configuration, secrets masked")
+            .may(&[StatusCode::CONFLICT]),
         route(Method::PATCH, PATH, "app.configure", Permission::AppWrite, patch)
-            .about("Change an app's configuration by a JSON merge patch"),
+            .about("Change an app's configuration by a JSON merge patch")
+            .may(&[StatusCode::CONFLICT]),
     ]
 }
 

@@ -12,7 +12,7 @@ use streamhub::jobs::{Job, JobState, NewJob, Work};
 use streamhub::purge::Scope;
 use streamhub::{AppBackup, Health, Purged, Uuid};
 
-use crate::answer::{Accepted, Answer, Data, List};
+use crate::answer::{Accepted, Alternative, Answer, Data, List};
 use crate::api::Paging;
 use crate::api::jobs::Started;
 use crate::ask::{Ask, Json, NoFields, Nothing, Optional};
@@ -78,8 +78,8 @@ impl Answer for Purging {
         Data::<Purged>::schema(generator)
     }
 
-    fn or_else(generator: &mut SchemaGenerator) -> Option<(StatusCode, Schema)> {
-        Accepted::<Started>::schema(generator).map(|schema| (StatusCode::ACCEPTED, schema))
+    fn or_else(generator: &mut SchemaGenerator) -> Option<Alternative> {
+        Some((StatusCode::ACCEPTED, Accepted::<Started>::schema(generator)))
     }
 }
 

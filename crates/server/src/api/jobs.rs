@@ -1,31 +1,23 @@
 //! Long work that goes on by itself: looked at, followed and cancelled.
 
-use std::convert::Infallible;
-use std::time::Duration;
+mod events;
 
-use axum::http::Method;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt as _};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use axum::http::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Principal, Within};
 use streamhub::jobs::{Filter, Job, JobState};
-use streamhub::{AppId, Hub, Kind, TenantId, Uuid};
-use tokio::sync::watch;
+use streamhub::{AppId, TenantId, Uuid};
 
-use crate::answer::{Answer, Data, List};
+use self::events::follow;
+use crate::answer::{Data, List};
 use crate::api::{limit, page};
 use crate::ask::{Ask, Nothing};
 use crate::error::ApiError;
 use crate::policy::Caller;
 use crate::route::{Route, route};
-use crate::service::Service;
 
 const ONE: &str = "/jobs/{id}";
-
-/// How often a client that hears nothing is told that the server is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -34,7 +26,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, ONE, "job.show", (), show).about("Show how a job stands"),
         route(Method::GET, "/jobs/{id}/events", "job.follow", (), follow).about(
             "Follow a job as server-sent events: each `job` event is how it stands, the last that it is over",
-        ),
+        )
+        .may(&[StatusCode::TOO_MANY_REQUESTS]),
         route(Method::DELETE, ONE, "job.cancel", (), cancel)
             .about("Cancel a job: one that waits at once, one that is at work at its next point"),
     ]
@@ -70,97 +63,23 @@ struct One {
     id: Uuid,
 }
 
-/// What becomes of a job, as it does.
-struct Events {
-    job: watch::Receiver<Job>,
-    service: Service,
-}
-
 impl From<Job> for Started {
     fn from(job: Job) -> Self {
         Self { id: job.id, state: job.state }
     }
 }
 
-impl Answer for Events {
-    const MEDIA: &'static [&'static str] = &["text/event-stream"];
-
-    /// Of each event.
-    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
-        let job = generator.subschema_for::<Job>();
-        Some(schemars::json_schema!({
-            "type": "object",
-            "required": ["event", "data"],
-            "properties": {
-                "event": { "const": "job" },
-                "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": job },
-            },
-        }))
-    }
-}
-
-impl IntoResponse for Events {
-    fn into_response(self) -> Response {
-        let Self { job, service } = self;
-        // A server that stops waits for its answers, and this one may go on for hours.
-        let events = events(job).take_until(async move { service.stopping().await });
-        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-    }
-}
-
-/// How the job stands, whenever that changes, until it is over.
-fn events(mut job: watch::Receiver<Job>) -> impl Stream<Item = Result<Event, Infallible>> {
-    job.mark_changed();
-    stream::unfold(Some(job), async |job| {
-        let mut job = job?;
-        // Whoever reports on it is gone where the server stops.
-        job.changed().await.ok()?;
-        let (event, is_over) = {
-            let now = job.borrow_and_update();
-            (Event::default().event("job").json_data(&*now).ok()?, now.state.is_over())
-        };
-        Some((Ok(event), (!is_over).then_some(job)))
-    })
-}
-
 async fn list(caller: Caller, ask: Ask<Nothing, Which>) -> Result<List<Job>, ApiError> {
     let Which { tenant, app, cursor, limit } = ask.query;
     page(limit, 0)?;
-    let mut app = app.map(String::from);
-    let tenant = match caller.principal.within(Permission::AppRead) {
-        Within::Everything => tenant,
-        Within::Tenants(tenants) => match (tenant, tenants.as_slice()) {
-            (Some(tenant), _) if tenants.contains(&tenant) => Some(tenant),
-            (None, [only]) => Some(only.clone()),
-            (None, [_, _, ..]) => {
-                return Err(ApiError::invalid("invalid_query", "tenant: you work for several, so name one"));
-            }
-            _ => return Ok(List::part(Vec::new(), limit, None)),
-        },
-        Within::App(only) => {
-            let all = caller.hub.on_control(Hub::apps).await?;
-            let own = all.into_iter().find(|own| own.id == only);
-            match own.filter(|own| app.as_ref().is_none_or(|asked| *asked == own.name)) {
-                Some(own) => {
-                    app = Some(own.name);
-                    Some(TenantId::from_registry(own.tenant_id))
-                }
-                None => return Ok(List::part(Vec::new(), limit, None)),
-            }
-        }
-    };
-    let listed = caller.hub.jobs_async(Filter { tenant, app, cursor, limit }).await?;
+    let within = caller.principal.within(Permission::AppRead);
+    let app = app.map(String::from);
+    let listed = caller.hub.jobs_async(Filter { within, tenant, app, cursor, limit }).await?;
     Ok(List::part(listed.jobs, limit, listed.next.map(|next| next.to_string())))
 }
 
 async fn show(caller: Caller, ask: Ask<One>) -> Result<Data<Job>, ApiError> {
     Ok(Data(find(&caller, &ask.path.id, Permission::AppRead).await?))
-}
-
-async fn follow(caller: Caller, ask: Ask<One>) -> Result<Events, ApiError> {
-    find(&caller, &ask.path.id, Permission::AppRead).await?;
-    let job = caller.hub.watch_job_async(&ask.path.id).await?;
-    Ok(Events { job, service: caller.service })
 }
 
 async fn cancel(caller: Caller, ask: Ask<One>) -> Result<Data<Job>, ApiError> {
@@ -175,26 +94,22 @@ async fn cancel(caller: Caller, ask: Ask<One>) -> Result<Data<Job>, ApiError> {
 /// A job that the caller may do this with.
 async fn find(caller: &Caller, id: &Uuid, permission: Permission) -> Result<Job, ApiError> {
     let job = caller.hub.job_async(id).await?;
-    if !may(&caller.hub, &caller.principal, &job, Permission::AppRead).await? {
+    if !may(&caller.principal, &job, Permission::AppRead) {
         return Err(ApiError::NotFound);
     }
-    if !may(&caller.hub, &caller.principal, &job, permission).await? {
+    if !may(&caller.principal, &job, permission) {
         return Err(ApiError::Forbidden);
     }
     Ok(job)
 }
 
-/// Whose app it was counts, since its name may be another tenant's.
-async fn may(hub: &Hub, principal: &Principal, job: &Job, permission: Permission) -> Result<bool, ApiError> {
-    let tenant = job.tenant_id.clone().map(TenantId::from_registry);
-    let Within::App(only) = principal.within(permission) else {
-        let everything = principal.within(permission) == Within::Everything;
-        return Ok(everything || tenant.is_some_and(|tenant| principal.may_in(&tenant, permission)));
-    };
-    let Some(id) = job.app.as_ref().and_then(|app| app.parse::<AppId>().ok()) else { return Ok(false) };
-    match hub.owner_async(&id).await {
-        Ok(owner) => Ok(owner.app == only && Some(owner.tenant) == tenant),
-        Err(error) if error.kind() == Kind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
+/// Which app it is about counts, not what that was called.
+fn may(principal: &Principal, job: &Job, permission: Permission) -> bool {
+    match principal.within(permission) {
+        Within::Everything => true,
+        Within::Tenants(tenants) => {
+            tenants.iter().any(|tenant| job.tenant_id.as_deref() == Some(tenant.as_str()))
+        }
+        Within::App(only) => job.app_id == Some(only),
     }
 }

@@ -1,12 +1,14 @@
 //! What the server's log says.
 
+use std::time::Instant;
+
 use axum::http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Within};
 use streamhub::cursor::BadCursor;
 use streamhub::logs::{self, Entry, Level};
-use streamhub::progress::Silent;
+use streamhub::progress::{Progress, Stop};
 use streamhub::time::Moment;
 use streamhub::{Hub, HubError, Pruned, TenantId};
 
@@ -24,9 +26,9 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, "/apps/{app}/logs", "log.list-app", Permission::AppRead, of_app)
             .about("List what the log says of an app, the newest first"),
         route(Method::POST, "/logs/prune", "log.prune", (), prune_logs)
-            .about("Remove what the log says of before a time"),
+            .about("Remove what the log says of before a time; where that takes long, a part of it"),
         route(Method::POST, "/audit/prune", "audit.prune", (), prune_audit)
-            .about("Remove what the audit tells of before a time"),
+            .about("Remove what the audit tells of before a time; where that takes long, a part of it"),
     ]
 }
 
@@ -67,6 +69,10 @@ struct Prune {
     dry_run: bool,
 }
 
+/// Until when somebody waits for work that can be gone on with.
+#[derive(Debug)]
+struct Patience(Instant);
+
 /// What was removed, or would be.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -77,77 +83,47 @@ struct Report {
     dry_run: bool,
 }
 
-/// Whose entries.
-#[derive(Debug)]
-enum Of {
-    Everybody,
-    Tenant(TenantId),
-    App(i64),
+impl Progress for Patience {
+    fn begin(&self, _: &str, _: Option<u64>) {}
+
+    fn advance(&self, _: u64) {}
+
+    fn end(&self) {}
+
+    fn stop(&self) -> Stop {
+        let stop = Stop::default();
+        if Instant::now() >= self.0 {
+            stop.ask();
+        }
+        stop
+    }
 }
 
 async fn list(caller: Caller, ask: Ask<Nothing, Filter>) -> Result<List<Entry>, ApiError> {
-    let mut filter = ask.query;
-    let tenant = filter.tenant.take();
-    let nothing = |filter: &Filter| Ok(List::part(Vec::new(), filter.limit, None));
-    let named = match &filter.app {
-        Some(name) => {
-            let name = name.clone();
-            let all = caller.hub.on_control(Hub::apps).await?;
-            match all.into_iter().find(|app| app.name == name) {
-                Some(app) => Some((app.id, TenantId::from_registry(app.tenant_id))),
-                None => return nothing(&filter),
-            }
-        }
-        None => None,
-    };
-    let of = match (caller.principal.within(Permission::AppRead), named) {
-        (_, Some((app, owner))) => {
-            let is_asked = tenant.is_none_or(|tenant| tenant == owner);
-            if !is_asked || !caller.principal.may_with(app, &owner, Permission::AppRead) {
-                return nothing(&filter);
-            }
-            Of::App(app)
-        }
-        (Within::Everything, None) => tenant.map_or(Of::Everybody, Of::Tenant),
-        (Within::App(app), None) => Of::App(app),
-        (Within::Tenants(tenants), None) => match (tenant, tenants.as_slice()) {
-            (Some(tenant), _) if tenants.contains(&tenant) => Of::Tenant(tenant),
-            (None, [only]) => Of::Tenant(only.clone()),
-            (None, [_, _, ..]) => {
-                return Err(ApiError::invalid("invalid_query", "tenant: you work for several, so name one"));
-            }
-            _ => return nothing(&filter),
-        },
-    };
-    read(&caller.hub, of, filter).await
+    read(&caller.hub, caller.principal.within(Permission::AppRead), ask.query).await
 }
 
 async fn of_app(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Entry>, ApiError> {
-    read(&on.hub, Of::App(on.app), ask.query).await
+    read(&on.hub, Within::App(on.app), ask.query).await
 }
 
-async fn read(hub: &Hub, of: Of, filter: Filter) -> Result<List<Entry>, ApiError> {
-    let limit = filter.limit;
+async fn read(hub: &Hub, within: Within, filter: Filter) -> Result<List<Entry>, ApiError> {
+    let Filter { tenant, app, level, source, q, since, until, cursor, limit } = filter;
     page(limit, 0)?;
-    let cursor = filter
-        .cursor
+    let cursor = cursor
         .map(|cursor| cursor.parse())
         .transpose()
         .map_err(|error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}")))?;
     let listed = hub.on_control(move |hub| {
-        let (app, tenant) = match &of {
-            Of::Everybody => (None, None),
-            Of::Tenant(tenant) => (None, Some(tenant)),
-            Of::App(app) => (Some(*app), None),
-        };
         hub.registry().logs(&logs::Filter {
-            app,
-            tenant,
-            level: filter.level,
-            source: filter.source.as_deref(),
-            q: filter.q.as_deref(),
-            since: filter.since.as_ref(),
-            until: filter.until.as_ref(),
+            within: &within,
+            app: app.as_deref(),
+            tenant: tenant.as_ref(),
+            level,
+            source: source.as_deref(),
+            q: q.as_deref(),
+            since: since.as_ref(),
+            until: until.as_ref(),
             cursor: cursor.as_ref(),
             limit,
         })
@@ -161,7 +137,7 @@ async fn prune_logs(
     ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let count = |hub: &Hub, before: &Moment| hub.registry().logs_before(before);
-    prune(&platform.hub, ask.body.0, count, |hub, before| hub.prune_logs(before, &Silent)).await
+    prune(&platform, ask.body.0, count, |hub, before, patience| hub.prune_logs(before, patience)).await
 }
 
 async fn prune_audit(
@@ -169,21 +145,23 @@ async fn prune_audit(
     ask: Ask<Nothing, NoFields, Json<Prune>>,
 ) -> Result<Found<Report>, ApiError> {
     let count = |hub: &Hub, before: &Moment| hub.registry().audit_before(before);
-    prune(&platform.hub, ask.body.0, count, |hub, before| hub.prune_audit(before, &Silent)).await
+    prune(&platform, ask.body.0, count, |hub, before, patience| hub.prune_audit(before, patience)).await
 }
 
 async fn prune(
-    hub: &Hub,
+    platform: &Platform,
     Prune { before, dry_run }: Prune,
     count: fn(&Hub, &Moment) -> Result<u64, HubError>,
-    remove: fn(&Hub, &Moment) -> Result<Pruned, HubError>,
+    remove: fn(&Hub, &Moment, &Patience) -> Result<Pruned, HubError>,
 ) -> Result<Found<Report>, ApiError> {
-    let pruned = hub.on_control(move |hub| {
+    // Whoever asks hears what is done by then, and asks again for the rest.
+    let patience = Patience(Instant::now() + platform.service.config().request_timeout / 3);
+    let pruned = platform.hub.on_control(move |hub| {
         if !dry_run {
-            return remove(hub, &before);
+            return remove(hub, &before, &patience);
         }
         let entries = count(hub, &before)?;
-        Ok(Pruned { before, entries, bytes_given_back: 0, free_bytes: 0 })
+        Ok(Pruned { before, entries, left: entries, bytes_given_back: 0, free_bytes: 0 })
     });
     Ok(Found(Report { pruned: pruned.await?, dry_run }))
 }

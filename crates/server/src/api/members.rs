@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use streamhub::access::Permission;
 use streamhub::members::{Member, Role};
+use streamhub::{Hub, HubError};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::Paging;
@@ -32,7 +33,8 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMember {
-    /// The user's key or address.
+    /// The user's key, which the user sees as the `id` of `GET /account`. The platform may name it by its address too:
+    /// to others that would tell who has an account.
     user: String,
     role: Role,
 }
@@ -62,16 +64,38 @@ async fn add(
     ask: Ask<Nothing, NoFields, Json<NewMember>>,
 ) -> Result<Created<Member>, ApiError> {
     let Json(NewMember { user, role }) = ask.body;
-    Ok(Created(on.hub.on_control(move |hub| hub.add_member(&on.tenant, &user, role)).await?))
+    if user.contains('@') && !on.principal.is_platform() {
+        let message = "user: name it by its key, which the user sees as the id of GET /account";
+        return Err(ApiError::invalid("invalid_body", message));
+    }
+    let add = move |on: &OnTenant, user: &str| on.hub.add_member(&on.tenant, user, role);
+    Ok(Created(with_user(on, user, add).await?))
 }
 
 async fn change(on: OnTenant, ask: Ask<Which, NoFields, Json<NewRole>>) -> Result<Found<Member>, ApiError> {
     let (user, Json(NewRole { role })) = (ask.path.user, ask.body);
-    Ok(Found(on.hub.on_control(move |hub| hub.change_member(&on.tenant, &user, role)).await?))
+    let change = move |on: &OnTenant, user: &str| on.hub.change_member(&on.tenant, user, role);
+    Ok(Found(with_user(on, user, change).await?))
 }
 
 async fn remove(on: OnTenant, ask: Ask<Which>) -> Result<Done, ApiError> {
-    let user = ask.path.user;
-    on.hub.on_control(move |hub| hub.remove_member(&on.tenant, &user)).await?;
+    with_user(on, ask.path.user, |on, user| on.hub.remove_member(&on.tenant, user)).await?;
     Ok(Done)
+}
+
+/// Does something with the user that is meant: by its key, or by its address where the platform asks. Whoever else
+/// names an address hears the same whether or not anybody has it.
+async fn with_user(
+    on: OnTenant,
+    user: String,
+    work: impl FnOnce(&OnTenant, &str) -> Result<Member, HubError> + Send + 'static,
+) -> Result<Member, HubError> {
+    let hub = on.hub.clone();
+    let work = move |hub: &Hub| {
+        if !on.principal.is_platform() {
+            hub.registry().user_of_key(&user)?;
+        }
+        work(&on, &user)
+    };
+    hub.on_control(work).await
 }

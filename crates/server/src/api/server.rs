@@ -8,10 +8,11 @@ use serde::Serialize;
 use streamhub::Hub;
 use streamhub::time;
 
-use crate::answer::{Found, Page, Written};
+use crate::answer::Found;
 use crate::ask::{Ask, Nothing};
 use crate::docs;
 use crate::error::ApiError;
+use crate::lasting::{Lasting, Page, Reader, Written};
 use crate::policy::Anyone;
 use crate::route::{Route, route};
 use crate::router::DOCUMENT;
@@ -34,10 +35,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// The document, written once.
-static WRITTEN: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+static WRITTEN: LazyLock<Lasting> = LazyLock::new(|| Lasting::new(DOCUMENT.to_string()));
 
 /// The page, written once.
-static PAGE: LazyLock<String> = LazyLock::new(|| docs::page(&DOCUMENT));
+static PAGE: LazyLock<Lasting> = LazyLock::new(|| Lasting::new(docs::page(&DOCUMENT)));
 
 /// The process lives; nothing is said of the databases.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,10 +87,10 @@ async fn ready(anyone: Anyone, _: Ask<Nothing, Nothing>) -> Result<Found<Ready>,
     Ok(Found(Ready { status: "ready", apps }))
 }
 
-async fn page(_: Anyone, _: Ask) -> Result<Page, ApiError> {
-    Ok(Page(&PAGE))
+async fn page(reader: Reader, _: Ask) -> Result<Page, ApiError> {
+    Ok(Page(reader.shown(&PAGE)))
 }
 
-async fn document(_: Anyone, _: Ask) -> Result<Written, ApiError> {
-    Ok(Written(&WRITTEN))
+async fn document(reader: Reader, _: Ask) -> Result<Written, ApiError> {
+    Ok(Written(reader.shown(&WRITTEN)))
 }

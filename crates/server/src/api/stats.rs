@@ -34,7 +34,7 @@ struct Figures {
     resident_bytes: Option<u64>,
     uptime_seconds: u64,
     /// Apps that the caller may see.
-    apps: usize,
+    apps: u64,
     handle_cache: HandleCache,
 }
 
@@ -62,13 +62,13 @@ struct HandleCache {
 
 async fn of_server(caller: Caller, _: Ask) -> Result<Found<Figures>, ApiError> {
     let within = caller.principal.within(Permission::AppRead);
-    let (machine, process, apps) =
-        caller.hub.blocking(None, |hub| Ok((hub.machine(), Process::look(), hub.apps()?))).await?;
+    let apps = caller.hub.on_control(move |hub| hub.registry().count_apps(&within)).await?;
+    let (machine, process) = caller.hub.blocking(None, |hub| Ok((hub.machine(), Process::look()))).await?;
     Ok(Found(Figures {
         machine,
         resident_bytes: process.resident_bytes,
         uptime_seconds: caller.service.uptime_seconds(),
-        apps: apps.iter().filter(|app| within.has(app)).count(),
+        apps,
         handle_cache: HandleCache::of(&caller.hub),
     }))
 }

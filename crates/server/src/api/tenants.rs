@@ -3,7 +3,8 @@
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamhub::access::{Permission, Within};
+use streamhub::access::Permission;
+use streamhub::page::Page;
 use streamhub::quotas::{QuotaChange, Quotas};
 use streamhub::tenants::Tenant;
 use streamhub::{Hub, TenantChange, TenantId};
@@ -75,13 +76,9 @@ struct Patch {
 
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Tenant>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.on_control(|hub| hub.registry().tenants()).await?;
-    let seen = all.into_iter().filter(|tenant| match &caller.within {
-        Within::Everything => true,
-        Within::Tenants(tenants) => tenants.contains(&tenant.id),
-        Within::App(_) => false,
-    });
-    Ok(List::slice(seen, limit, offset))
+    let (within, page) = (caller.within, Page { limit, offset });
+    let part = caller.hub.on_control(move |hub| hub.registry().page_of_tenants(&within, page)).await?;
+    Ok(List::page(part.rows, part.total, limit, offset))
 }
 
 async fn create(

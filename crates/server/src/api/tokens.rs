@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Within};
 use streamhub::allow_list::AllowList;
+use streamhub::page::Page;
 use streamhub::tokens::{ApiToken, NewToken, Reach, TokenScope};
 use streamhub::{AppId, TenantId};
 
@@ -65,8 +66,9 @@ struct Which {
 
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<ApiToken>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.on_control(|hub| hub.registry().tokens()).await?;
-    Ok(List::slice(all.into_iter().filter(|token| is_theirs(&caller.within, token)), limit, offset))
+    let (within, page) = (caller.within, Page { limit, offset });
+    let part = caller.hub.on_control(move |hub| hub.registry().page_of_tokens(&within, page)).await?;
+    Ok(List::page(part.rows, part.total, limit, offset))
 }
 
 async fn create(
@@ -111,9 +113,12 @@ async fn revoke(caller: Somewhere, ask: Ask<Which>) -> Result<Done, ApiError> {
     let Which { id } = ask.path;
     let within = caller.within;
     let revoked = caller.hub.on_control(move |hub| {
-        let tokens = hub.registry().tokens()?;
-        let theirs = tokens.iter().any(|token| token.id == id && is_theirs(&within, token));
-        if theirs { hub.revoke_token(id).map(Some) } else { Ok(None) }
+        let token = hub.registry().token(id)?;
+        if token.is_some_and(|token| is_theirs(&within, &token)) {
+            hub.revoke_token(id).map(Some)
+        } else {
+            Ok(None)
+        }
     });
     revoked.await?.map(|_| Done).ok_or(ApiError::NotFound)
 }

@@ -4,9 +4,9 @@ use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use streamhub::AppId;
-use streamhub::Hub;
-use streamhub::access::{Permission, Within};
+use streamhub::access::Permission;
 use streamhub::apps::Deleted;
+use streamhub::page::Page;
 
 use crate::answer::{Found, List};
 use crate::api::Paging;
@@ -33,26 +33,18 @@ struct Which {
     name: AppId,
 }
 
-fn is_theirs(within: &Within, deleted: &Deleted) -> bool {
-    match within {
-        Within::Everything => true,
-        Within::Tenants(tenants) => tenants.iter().any(|tenant| tenant.as_str() == deleted.tenant_id),
-        Within::App(_) => false,
-    }
-}
-
 async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Deleted>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = caller.hub.on_control(Hub::deleted_apps).await?;
-    Ok(List::slice(all.into_iter().filter(|deleted| is_theirs(&caller.within, deleted)), limit, offset))
+    let (within, page) = (caller.within, Page { limit, offset });
+    let part = caller.hub.on_control(move |hub| hub.page_of_deleted_apps(&within, page)).await?;
+    Ok(List::page(part.rows, part.total, limit, offset))
 }
 
 async fn restore(caller: Somewhere, ask: Ask<Which>) -> Result<Found<View>, ApiError> {
     let Which { name } = ask.path;
-    let all = caller.hub.on_control(Hub::deleted_apps).await?;
-    // The one that was deleted last is the last of that name.
-    let last = all.iter().rev().find(|deleted| deleted.name == name.as_str());
-    let last = last.filter(|deleted| is_theirs(&caller.within, deleted)).ok_or(ApiError::NotFound)?;
+    let named = name.clone();
+    let last = caller.hub.on_control(move |hub| hub.last_deleted(&named)).await?;
+    let last = last.filter(|app| caller.within.has(app)).ok_or(ApiError::NotFound)?;
     let hub = caller.hub.meaning(&name, last.id);
     Ok(Found(hub.undelete_async(&name).await?.into()))
 }

@@ -3,6 +3,7 @@
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use streamhub::page::Page;
 use streamhub::password::Password;
 use streamhub::users::{NewUser, User, UserStatus};
 
@@ -98,7 +99,9 @@ struct Which {
 
 async fn list(platform: Platform, ask: Ask<Nothing, Paging>) -> Result<List<User>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    Ok(List::slice(platform.hub.on_control(|hub| hub.registry().users()).await?, limit, offset))
+    let page = Page { limit, offset };
+    let part = platform.hub.on_control(move |hub| hub.registry().page_of_users(page)).await?;
+    Ok(List::page(part.rows, part.total, limit, offset))
 }
 
 async fn create(

@@ -1,22 +1,29 @@
 //! Recordings of an app.
 
+use std::future;
+
 use axum::http::{Method, StatusCode};
+use futures_util::stream::{self, StreamExt as _};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use streamhub::access::Permission;
 use streamhub::time::Moment;
-use streamhub::vods::{self, Dir, NewVod, Order, Status, Vod, VodFilter, VodPatch};
-use streamhub::{HubError, Page};
+use streamhub::vods::{self, Dir, NewVod, Order, Place, Status, Vod, VodFilter, VodPatch};
+use streamhub::{HubError, ReadTx};
 
 use crate::answer::{Created, Done, Found, List};
 use crate::api::{Flag, flag, limit, page};
 use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
+use crate::listing::Listing;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
 
 const ALL: &str = "/apps/{app}/vods";
 const ONE: &str = "/apps/{app}/vods/{id}";
+
+/// Recordings that are read at once of a list that is asked for as a whole.
+const AT_ONCE: u32 = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -51,7 +58,7 @@ struct Filter {
     /// In which direction.
     #[serde(default)]
     dir: Dir,
-    /// `1`: all of them at once, whatever the limit.
+    /// `1`: all of them, whatever the limit.
     #[serde(default, deserialize_with = "flag")]
     #[schemars(with = "Flag")]
     all: bool,
@@ -72,15 +79,38 @@ struct Which {
     id: i64,
 }
 
-async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Vod>, ApiError> {
+async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<Listing<Vod>, ApiError> {
     let Filter { room, status, since, until, order, dir, all, limit, offset } = ask.query;
-    let asked = page(limit, offset)?;
-    let page = if all { Page::ALL } else { asked };
-    let filter = VodFilter { room, status, since, until, order, dir, page };
-    let lease = on.lease().await?;
-    let read = move |tx: &streamhub::ReadTx<'_>| Ok::<_, HubError>(vods::list(tx, &filter)?);
-    let listed = if all { lease.read_async(read).await? } else { lease.peek(read).await? };
-    Ok(List::page(listed.data, listed.total, limit, if all { 0 } else { offset }))
+    let filter = VodFilter { room, status, since, until, order, dir, page: page(limit, offset)? };
+    if !all {
+        let read = move |tx: &ReadTx<'_>| Ok::<_, HubError>(vods::list(tx, &filter)?);
+        let listed = on.lease().await?.peek(read).await?;
+        return Ok(Listing::Part(List::page(listed.data, listed.total, limit, offset)));
+    }
+    // What can be refused is, as long as it can be said.
+    let (first, place) = behind(&on, &filter, None).await?;
+    let others = stream::unfold(place, move |place| {
+        let (on, filter) = (on.clone(), filter.clone());
+        async move {
+            Some(match behind(&on, &filter, Some(place?)).await {
+                Ok((vods, place)) => (Ok(vods), place),
+                Err(error) => (Err(error), None),
+            })
+        }
+    });
+    Ok(Listing::whole(limit, stream::once(future::ready(Ok(first))).chain(others)))
+}
+
+/// A part of the whole list. Nothing is held between two of them, for as long as a client takes to read: neither a
+/// snapshot nor the app.
+async fn behind(
+    on: &OnApp,
+    filter: &VodFilter,
+    place: Option<Place>,
+) -> Result<(Vec<Vod>, Option<Place>), ApiError> {
+    let filter = filter.clone();
+    let read = move |tx: &ReadTx<'_>| Ok::<_, HubError>(vods::behind(tx, &filter, place.as_ref(), AT_ONCE)?);
+    Ok(on.lease().await?.read_async(read).await?)
 }
 
 async fn create(on: OnApp, ask: Ask<Nothing, NoFields, Json<NewVod>>) -> Result<Created<Vod>, ApiError> {

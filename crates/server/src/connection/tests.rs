@@ -8,7 +8,8 @@ use std::thread;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use hyper::body::Frame;
-use tokio::net::TcpListener;
+use streamhub::allow_list::AllowList;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -284,6 +285,7 @@ async fn connections_beyond_the_most_are_told_so() {
                     "{said}"
                 );
                 assert!(said.contains("retry-after: 1\r\n") && said.contains("connection: close"), "{said}");
+                assert!(said.contains("x-content-type-options: nosniff\r\n"), "{said}");
             }
         }
         clients
@@ -303,6 +305,84 @@ async fn connections_beyond_the_most_are_told_so() {
     })
     .await;
     drop(clients);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_a_share_of_the_connections() {
+    const SHARE: usize = 4;
+    let config = ServerConfig {
+        max_connections_per_peer: SHARE,
+        trusted_proxies: AllowList::only(&["127.0.0.3"]).unwrap(),
+        ..timeouts(LONG, LONG)
+    };
+    let server = Server::start(config, Router::new()).await;
+    let from = async |ip: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+        let client = socket.connect(server.address).await.unwrap().into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    };
+    let mut clients = Vec::new();
+    for ip in ["127.0.0.1"; SHARE].into_iter().chain(["127.0.0.2"; SHARE]).chain(["127.0.0.3"; 3 * SHARE]) {
+        clients.push(from(ip).await);
+    }
+    server.connections(5 * SHARE as u64).await;
+    for ip in ["127.0.0.1", "127.0.0.2"] {
+        let mut refused = from(ip).await;
+        let said = blocking(move || {
+            let _ = send(&mut refused, "/health");
+            until_closed(&mut refused).to_ascii_lowercase()
+        })
+        .await;
+        assert!(said.starts_with("http/1.1 503") && said.contains("retry-after: 1\r\n"), "{ip}: {said}");
+    }
+    assert_eq!(server.metric("streamhub_http_connections_refused_total ").await, 2);
+    drop(clients.remove(0));
+    server.connections(5 * SHARE as u64 - 1).await;
+    clients.push(from("127.0.0.1").await);
+    let clients = blocking(move || {
+        for client in &mut clients {
+            send(client, "/health").unwrap();
+            assert_eq!(answer(client).unwrap().1, b"alive");
+        }
+        clients
+    })
+    .await;
+    drop(clients);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_are_answered_while_all_places_of_requests_are_taken() {
+    let never = Router::new()
+        .route("/never", get(async || std::future::pending::<&str>().await))
+        .route("/ready", get(async || "ready"))
+        .route("/api/v1/metrics", get(async || "figures"));
+    let config = ServerConfig { max_requests: 2, ..timeouts(LONG, LONG) };
+    let server = Server::with_grace(config, never, SHORT).await;
+    let mut stuck = [server.connect(), server.connect()];
+    for client in &mut stuck {
+        send(client, "/never").unwrap();
+    }
+    while server.metric("streamhub_http_requests_under_way ").await < 2 {
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut client = server.connect();
+    blocking(move || {
+        for (path, status) in
+            [("/health", 200), ("/ready", 200), ("/api/v1/metrics", 200), ("/other", 503), ("/health", 200)]
+        {
+            send(&mut client, path).unwrap();
+            let (head, body) = answer(&mut client).unwrap();
+            assert!(head.starts_with(&format!("http/1.1 {status}")), "{path}: {head}");
+            assert_eq!(head.contains("retry-after: 1\r\n"), status == 503, "{path}: {head} {body:?}");
+        }
+    })
+    .await;
+    drop(stuck);
     server.stop().await;
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use axum::Extension;
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -17,13 +17,14 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use streamhub::allow_list::AllowList;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
 use super::*;
 use crate::access_log::ACCESS_LOG;
-use crate::config::ServerConfig;
+use crate::config::{MAX_BODY, ServerConfig};
 
 /// Routes of every kind, within the layers.
 fn within(service: &Service, routes: Router) -> Router {
@@ -50,7 +51,11 @@ async fn panics() -> &'static str {
 }
 
 fn plain() -> Router {
-    within(&Service::booting(), Router::new())
+    plain_of(&Service::booting())
+}
+
+fn plain_of(service: &Service) -> Router {
+    within(service, Router::new())
 }
 
 fn configured(config: ServerConfig) -> Router {
@@ -128,7 +133,11 @@ async fn a_request_has_one_id_everywhere() {
     assert_eq!(given.await.header("x-request-id"), Some("from-nginx.1"));
     let unfit = ask(&routes, request("GET", "/health").header("x-request-id", "a\"b"), Body::empty());
     assert_ne!(unfit.await.header("x-request-id"), Some("a\"b"));
-    get_it(&routes, "/nothing").await.is_error(404, "not_found");
+    let nothing = get_it(&routes, "/nothing").await;
+    nothing.is_error(404, "not_found");
+    for answered in [nothing, get_it(&routes, "/long").await] {
+        assert_eq!(answered.header("x-content-type-options"), Some("nosniff"));
+    }
     let given = ask(&routes, request("GET", "/nothing").header("x-request-id", "mine"), Body::empty()).await;
     given.is_error(404, "not_found");
     assert_eq!(given.header("x-request-id"), Some("mine"));
@@ -203,6 +212,47 @@ async fn what_is_too_much_at_once_is_refused_and_a_supervisor_is_not() {
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(get_it(&routes, "/long").await.status, StatusCode::OK);
     assert!(crate::metrics::tests::figures(&service).await.contains("streamhub_http_requests_shed_total 2"));
+}
+
+#[tokio::test]
+async fn large_bodies_that_are_under_way_leave_room_for_small_ones() {
+    const SENDERS: usize = 64;
+    let service = Service::booting();
+    let routes = plain_of(&service);
+    let of = |length: usize| ask(&routes, request("POST", "/body"), vec![b'x'; length]);
+    // All but their last byte is there, and does not go on.
+    let begun = Bytes::from(vec![b'x'; MAX_BODY - 1]);
+    let stalled = |begun: &Bytes| {
+        let (told, is_there) = oneshot::channel::<()>();
+        let (routes, mut told) = (routes.clone(), Some(told));
+        let body = Slow(Some(begun.clone()), move || {
+            told.take().map(|told| told.send(()));
+            Poll::Pending
+        });
+        let sending =
+            tokio::spawn(async move { ask(&routes, request("POST", "/body"), Body::new(body)).await.status });
+        (sending, is_there)
+    };
+    let mut senders = Vec::new();
+    for _ in 0..SENDERS {
+        let (sending, is_there) = stalled(&begun);
+        is_there.await.unwrap();
+        senders.push(sending);
+    }
+    // What a small body may have needs no room, so that some is left.
+    assert_eq!(of(MAX_BODY - (16 << 10)).await.status, StatusCode::OK);
+    let (last, is_there) = stalled(&begun);
+    is_there.await.unwrap();
+    of(MAX_BODY - (16 << 10)).await.is_error(503, "overloaded");
+    of(MAX_BODY + 1).await.is_error(413, "body_too_large");
+    assert_eq!(of(16 << 10).await.text(), "16384");
+    assert_eq!(get_it(&routes, "/health").await.status, StatusCode::OK);
+    assert!(crate::metrics::tests::figures(&service).await.contains("streamhub_http_requests_shed_total 1"));
+
+    last.abort();
+    assert!(last.await.unwrap_err().is_cancelled());
+    assert_eq!(of(MAX_BODY - (16 << 10)).await.status, StatusCode::OK);
+    senders.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test]

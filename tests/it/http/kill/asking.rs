@@ -216,7 +216,6 @@ pub(super) fn request(
         ..made(path, noun, Value::Null, "")
     };
     let job = |app: String, work: &str, body: Value| Request {
-        action: "job.start",
         effect: Effect::Unseen,
         ..made(format!("/apps/{app}/db/{work}"), "job", body, "")
     };
@@ -250,7 +249,7 @@ pub(super) fn request(
             Request { effect: Effect::Rename, ..made(format!("/apps/{from}/rename"), "app", body, &from) }
         }
         "app.seal" => Request {
-            effect: Effect::Quiet,
+            effect: Effect::Unseen,
             body: None,
             ..made(format!("/apps/{}/seal", own_app("app")?), "app", Value::Null, "")
         },

@@ -4,7 +4,7 @@ use serde::Serialize;
 use streamhub::{AppId, NewApp, TenantId};
 
 use super::known;
-use crate::admin::App;
+use crate::admin::{App, InTrash};
 use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
@@ -68,9 +68,11 @@ pub(crate) struct UndeleteArgs {
 }
 
 #[derive(Serialize)]
-struct Deleted<'a> {
+struct Gone<'a> {
     deleted: bool,
     name: &'a AppId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flaw: Option<String>,
 }
 
 pub(crate) fn create(context: &Context, args: CreateArgs) -> anyhow::Result<Code> {
@@ -91,19 +93,31 @@ pub(crate) fn rename(context: &Context, args: &RenameArgs) -> anyhow::Result<Cod
 pub(crate) fn delete(context: &Context, args: &DeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
     context.administrate(Missing::Refused, |admin| {
-        let people = if args.lost {
+        let (people, flaw) = if args.lost {
             admin.forget_app(&name)?;
-            format!("{name} is forgotten; its name is free")
+            (format!("{name} is forgotten; its name is free"), None)
         } else {
-            admin.delete_app(&name)?
+            let deleted = admin.delete_app(&name)?;
+            (in_the_trash(&name, &deleted), deleted.flaw)
         };
-        output::result(context.json, &Deleted { deleted: true, name: &name }, &people)
+        output::result(context.json, &Gone { deleted: true, name: &name, flaw }, &people)
     })
 }
 
 pub(crate) fn undelete(context: &Context, args: &UndeleteArgs) -> anyhow::Result<Code> {
     let name = known(&args.name)?;
     context.administrate(Missing::Refused, |admin| print(context, "back", &admin.undelete_app(&name)?))
+}
+
+fn in_the_trash(name: &AppId, deleted: &InTrash) -> String {
+    let Some(flaw) = &deleted.flaw else {
+        return format!("{name} is in the trash; `streamhub app undelete {name}` brings it back");
+    };
+    let place = deleted.dir.as_ref().map_or_else(|| "the trash".to_owned(), |dir| dir.display().to_string());
+    format!(
+        "{name} is out of service, and its directory lies in {place} as it was. `streamhub app undelete {name}` \
+         refuses it until its database is mended: {flaw}"
+    )
 }
 
 fn print(context: &Context, what: &str, app: &App) -> anyhow::Result<()> {

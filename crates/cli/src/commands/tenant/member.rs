@@ -38,6 +38,19 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ROLE", default_value = "viewer")]
         role: Role,
     },
+    /// Give a member another role
+    #[command(
+        after_help = "Example:\n  streamhub tenant member change acme anna@example.org --role owner --data-dir /srv/media"
+    )]
+    Change {
+        /// The tenant's key
+        tenant: String,
+        /// The user's address or key
+        user: String,
+        /// What the user may do: viewer (read apps), editor (and change them) or owner (everything in the tenant)
+        #[arg(long, value_name = "ROLE")]
+        role: Role,
+    },
     /// End a membership
     #[command(
         after_help = "Example:\n  streamhub tenant member remove acme anna@example.org --data-dir /srv/media"
@@ -81,9 +94,10 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<Code> {
             Ok(Code::Done)
         }
         Command::Add { tenant, user, role } => context.administrate(Missing::Refused, |admin| {
-            let member = admin.add_member(&TenantId::from_registry(tenant), &user, role)?;
-            let people = format!("{user} is {} of tenant {}", member.role, member.tenant_id);
-            output::result(context.json, &member, &people)
+            print(context, &user, &admin.add_member(&TenantId::from_registry(tenant), &user, role)?)
+        }),
+        Command::Change { tenant, user, role } => context.administrate(Missing::Refused, |admin| {
+            print(context, &user, &admin.change_member(&TenantId::from_registry(tenant), &user, role)?)
         }),
         Command::Remove { tenant, user } => context.administrate(Missing::Refused, |admin| {
             let Member { user_id, tenant_id, .. } =
@@ -92,4 +106,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<Code> {
             output::result(context.json, &Ended { removed: true, user_id, tenant_id }, &people)
         }),
     }
+}
+
+fn print(context: &Context, user: &str, member: &Member) -> anyhow::Result<()> {
+    let people = format!("{user} is {} of tenant {}", member.role, member.tenant_id);
+    output::result(context.json, member, &people)
 }

@@ -1,0 +1,43 @@
+//! What the audit says of a sealing, also where the process ended within it.
+
+use streamhub_control::deeds::Outcome;
+use streamhub_control::{Connection, audit};
+use streamhub_engine::{durable, seal};
+
+use super::*;
+use crate::acting::{Actor, Deed};
+use crate::sealing::SEAL;
+
+fn outcomes(hub: &Hub) -> Vec<(String, String)> {
+    let filter = audit::Filter { tenant: None, since: None, until: None, cursor: None, limit: 9 };
+    let entries = hub.registry().audit(&filter).unwrap().entries;
+    entries.into_iter().map(|told| (told.entry.action, told.entry.outcome)).collect()
+}
+
+#[test]
+fn a_sealing_is_told_of_with_how_it_ended() {
+    for (is_there, outcome) in [(true, Outcome::Done), (false, Outcome::Failed)] {
+        let site = Site::new();
+        let hub = site.hub("a");
+        let app = created(&hub, "news-24");
+        let acting = hub.acting(Actor::new("user:ana"));
+        acting.seal(&id("news-24")).unwrap();
+        let sealed = (SEAL.to_owned(), Outcome::Done.to_string());
+        assert_eq!(outcomes(&hub), std::slice::from_ref(&sealed));
+
+        // As where the process ends before it is known.
+        acting.begin(&Deed::of(SEAL).target("news-24"), app.id).unwrap();
+        hub.close().unwrap();
+        if !is_there {
+            durable::remove_file(&site.path("a/apps/news-24").join(seal::FILE)).unwrap();
+        }
+        let hub = site.hub("a");
+        assert_eq!(outcomes(&hub), [(SEAL.to_owned(), outcome.to_string()), sealed]);
+        assert_eq!(hub.read(deeds_left).unwrap(), 0);
+        hub.close().unwrap();
+    }
+}
+
+fn deeds_left(db: &Connection) -> streamhub_control::SqlResult<i64> {
+    db.query_row("SELECT count(*) FROM _streamhub_attention WHERE kind = 'deed'", [], |row| row.get(0))
+}

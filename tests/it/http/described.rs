@@ -1,0 +1,47 @@
+//! The API's description of itself: whoever has it already is told so, and a browser runs nothing of it.
+
+use super::Site;
+
+#[test]
+fn a_description_is_sent_once() {
+    let site = Site::new();
+    let ask = |path: &str, headers: &[(&str, &str)]| site.server.request("GET", path, headers, "");
+    let mut tags = Vec::new();
+    for (path, media) in
+        [("/api/v1/openapi.json", "application/json"), ("/api/v1/docs", "text/html; charset=utf-8")]
+    {
+        let first = ask(path, &[]);
+        assert_eq!((first.status, first.header("content-type")), (200, Some(media)));
+        assert_eq!(first.header("cache-control"), Some("no-cache"));
+        let tag = first.header("etag").expect("a tag").to_owned();
+        for known in [tag.clone(), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = ask(path, &[("If-None-Match", &known), ("Accept-Encoding", "gzip")]);
+            assert_eq!((again.status, &*again.body), (304, ""), "{known}");
+            assert_eq!(again.header("etag"), Some(&*tag));
+        }
+        assert_eq!(ask(path, &[("If-None-Match", "\"other\"")]).status, 200);
+        tags.push(tag);
+    }
+    assert_ne!(tags[0], tags[1]);
+    let document = site.get("", "/openapi.json").json();
+    for path in ["/openapi.json", "/docs"] {
+        let known = &document["paths"][path]["get"]["responses"]["304"];
+        assert!(known.is_object() && known["content"].is_null(), "{known}");
+    }
+}
+
+#[test]
+fn a_browser_takes_answers_for_what_they_say_they_are() {
+    let site = Site::new();
+    for path in ["/health", "/metrics", "/api/v1/docs", "/api/v1/openapi.json", "/api/v1/apps", "/nothing"] {
+        let answer = site.server.get(path);
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy.is_some(), path.ends_with("/docs"), "{path}");
+        if let Some(policy) = policy {
+            assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("script"), "{policy}");
+        }
+    }
+    let page = site.get("", "/docs").body;
+    assert!(!page.contains("<script") && !page.contains(" style="), "the policy permits neither");
+}
