@@ -3,7 +3,7 @@
 //! What goes is said once, as a [`CutOff`], and then removed from the oldest on in small transactions, so that
 //! nobody waits for long. How long something is kept is not for this module to say.
 
-use rusqlite::{Connection, Result, ToSql, named_params};
+use rusqlite::{Connection, Result, named_params};
 use streamhub_engine::time::Moment;
 
 /// The most rows that one call of [`Journal::prune`] removes.
@@ -19,28 +19,21 @@ pub struct Journal {
     time: &'static str,
 }
 
-/// Which rows go.
+/// Which rows go. What is written after this was fixed does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CutOff {
-    /// Those from before this time.
-    Before(Moment),
+pub struct CutOff {
+    /// Where that counts, those from before this time.
+    before: Option<Moment>,
     /// Those up to this number: they are numbered in the order in which they were written.
-    UpTo(i64),
+    last: i64,
 }
 
 impl CutOff {
-    /// The condition on a row of a journal, with the parameter `:end`, and the order from the oldest on.
+    /// The condition on a row of a journal, with the parameters `:before` and `:last`, and the order from the oldest on.
     fn sql(&self, journal: &Journal) -> (String, &'static str) {
-        match self {
-            Self::Before(_) => (format!("{} < :end", journal.time), journal.time),
-            Self::UpTo(_) => ("id <= :end".to_owned(), "id"),
-        }
-    }
-
-    fn end(&self) -> &dyn ToSql {
-        match self {
-            Self::Before(moment) => moment,
-            Self::UpTo(id) => id,
+        match self.before {
+            Some(_) => (format!("{} < :before AND id <= :last", journal.time), journal.time),
+            None => (":before IS NULL AND id <= :last".to_owned(), "id"),
         }
     }
 }
@@ -52,9 +45,13 @@ impl Journal {
 
     /// What leaves the last `rows` that were written. Numbers that rows had which are gone count as rows.
     pub fn cut_off_for(&self, db: &Connection, rows: u64) -> Result<CutOff> {
-        let sql = format!("SELECT coalesce(max(id), 0) FROM {}", self.table);
-        let last: i64 = db.query_row(&sql, [], |row| row.get(0))?;
-        Ok(CutOff::UpTo(last.saturating_sub(i64::try_from(rows).unwrap_or(i64::MAX))))
+        let last = self.last(db)?.saturating_sub(i64::try_from(rows).unwrap_or(i64::MAX));
+        Ok(CutOff { before: None, last })
+    }
+
+    /// What is there from before this time, which may be still to come.
+    pub fn cut_off_before(&self, db: &Connection, time: &Moment) -> Result<CutOff> {
+        Ok(CutOff { before: Some(time.clone()), last: self.last(db)? })
     }
 
     /// How many rows [`prune`](Self::prune) would remove in all.
@@ -62,7 +59,7 @@ impl Journal {
         let (condition, _) = cut_off.sql(self);
         db.query_row(
             &format!("SELECT count(*) FROM {} WHERE {condition}", self.table),
-            named_params! { ":end": cut_off.end() },
+            named_params! { ":before": cut_off.before, ":last": cut_off.last },
             |row| row.get(0),
         )
     }
@@ -71,7 +68,7 @@ impl Journal {
     /// To be called again, each time in a transaction of its own, until fewer are removed.
     pub fn prune(&self, db: &Connection, cut_off: &CutOff) -> Result<usize> {
         db.prepare_cached(&self.prune_sql(cut_off))?
-            .execute(named_params! { ":end": cut_off.end(), ":chunk": CHUNK })
+            .execute(named_params! { ":before": cut_off.before, ":last": cut_off.last, ":chunk": CHUNK })
     }
 
     /// When the newest row is of; none where there is no row, or what an older system wrote there is no time.
@@ -81,6 +78,10 @@ impl Journal {
         let sql = format!("SELECT max({time}) FROM {table} WHERE {time} < 'A'");
         let newest: Option<String> = db.query_row(&sql, [], |row| row.get(0))?;
         Ok(newest.and_then(|text| text.parse().ok()))
+    }
+
+    fn last(&self, db: &Connection) -> Result<i64> {
+        db.query_row(&format!("SELECT coalesce(max(id), 0) FROM {}", self.table), [], |row| row.get(0))
     }
 
     fn prune_sql(&self, cut_off: &CutOff) -> String {
@@ -145,14 +146,16 @@ mod tests {
             }
             let oldest = insert(&db, journal, "2026-01-01T00:00:00.000Z");
             let kept = insert(&db, journal, "2026-01-03T00:00:00.000Z");
-            let before = CutOff::Before("2026-01-03T00:00:00.000Z".parse().unwrap());
+            let before = journal.cut_off_before(&db, &"2026-01-03T00:00:00.000Z".parse().unwrap()).unwrap();
+            // What is written after the cut-off was fixed stays, whatever its time.
+            let late = insert(&db, journal, "2026-01-01T00:00:00.000Z");
             assert_eq!(journal.count(&db, &before).unwrap(), 1001);
             assert_eq!(journal.prune(&db, &before).unwrap(), CHUNK);
-            assert_eq!(left(&db, journal).len(), 2);
+            assert_eq!(left(&db, journal).len(), 3);
             assert!(!left(&db, journal).contains(&oldest), "the oldest went first");
             assert_eq!(journal.prune(&db, &before).unwrap(), 1);
             assert_eq!(journal.prune(&db, &before).unwrap(), 0);
-            assert_eq!(left(&db, journal), [kept]);
+            assert_eq!(left(&db, journal), [kept, late]);
         }
     }
 
@@ -162,7 +165,8 @@ mod tests {
         let ids = ["2026-01-01 10:00:00", "2026-01-01T10:00:00.001Z", "2026-01-01 10:00:01", "whenever"]
             .map(|time| insert(&db, &logs::JOURNAL, time));
         assert_eq!(logs::JOURNAL.newest(&db).unwrap(), "2026-01-01T10:00:01Z".parse().ok());
-        let before = CutOff::Before("2026-01-01T10:00:00.001Z".parse().unwrap());
+        let time = "2026-01-01T10:00:00.001Z".parse().unwrap();
+        let before = logs::JOURNAL.cut_off_before(&db, &time).unwrap();
         assert_eq!(logs::JOURNAL.prune(&db, &before).unwrap(), 1);
         assert_eq!(left(&db, &logs::JOURNAL), ids[1..]);
     }
@@ -189,8 +193,8 @@ mod tests {
         let db = database();
         for journal in [&audit::JOURNAL, &logs::JOURNAL] {
             for (cut_off, index) in [
-                (CutOff::Before(Moment::now()), "_by_time (<expr><?)"),
-                (CutOff::UpTo(1), "INTEGER PRIMARY KEY (rowid<?)"),
+                (CutOff { before: Some(Moment::now()), last: 1 }, "_by_time (<expr><?)"),
+                (CutOff { before: None, last: 1 }, "INTEGER PRIMARY KEY (rowid<?)"),
             ] {
                 let plan = plan(&db, &journal.prune_sql(&cut_off)).replace("(at<?)", "(<expr><?)");
                 assert!(plan.contains(index) && !plan.contains("SCAN"), "{plan}");

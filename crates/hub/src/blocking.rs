@@ -26,6 +26,9 @@ pub(crate) const OF_ONE_APP: usize = 8;
 /// Operations on the control database at the same time. They wait for no app, so nobody waits for one there.
 const ON_CONTROL: usize = 16;
 
+/// Those of them that look through much of it, so that it has readers for who asks.
+const SEARCHES: usize = 2;
+
 /// The bridge to the runtime that was found first.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocking {
@@ -37,6 +40,7 @@ struct Shared {
     runtime: OnceLock<Handle>,
     permits: Arc<Semaphore>,
     control: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
     asked: Mutex<HashMap<Option<AppId>, Asked>>,
     inline: AtomicUsize,
 }
@@ -63,8 +67,16 @@ impl Blocking {
     pub(crate) fn new() -> Self {
         let runtime = Handle::try_current().map_or_else(|_| OnceLock::new(), OnceLock::from);
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let (permits, control, inline) = (semaphore(AT_ONCE), semaphore(ON_CONTROL), AtomicUsize::new(0));
-        Self { shared: Arc::new(Shared { runtime, permits, control, asked: Mutex::default(), inline }) }
+        Self {
+            shared: Arc::new(Shared {
+                runtime,
+                permits: semaphore(AT_ONCE),
+                control: semaphore(ON_CONTROL),
+                searches: semaphore(SEARCHES),
+                asked: Mutex::default(),
+                inline: AtomicUsize::new(0),
+            }),
+        }
     }
 
     /// Runs work on a thread that may block, as soon as its app has a permit left. Work that was begun goes on
@@ -196,6 +208,22 @@ impl Hub {
     ) -> Result<T> {
         let hub = self.clone();
         self.shared.services.blocking.run_on_control(move || work(&hub)).await?
+    }
+}
+
+impl Hub {
+    /// As [`on_control`](Self::on_control), for what looks through much of the control database: few do at a time,
+    /// and nobody else waits for them.
+    pub async fn searching<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let search = permit(&self.shared.services.blocking.shared.searches).await?;
+        let work = move |hub: &Self| {
+            let _search = search;
+            work(hub)
+        };
+        self.on_control(work).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{HubError, Result};
 use crate::opener::{AppOpener, OpenApp, Services};
 
 /// How often others go first before a short read takes a thread of its own.
-const PATIENCE: usize = 4;
+const PATIENCE: usize = 16;
 
 /// An app in use. While it or a clone of it lives, the app's database stays open and the app can be
 /// neither deleted nor moved, so keep it for the length of a piece of work rather than of a program.

@@ -6,7 +6,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub_control::apps::{self, App};
-use streamhub_control::journal::CutOff;
 use streamhub_control::members::{self, Member};
 use streamhub_control::nodes::{self, Node};
 use streamhub_control::page::{Page, Part};
@@ -179,7 +178,7 @@ impl<'a> Registry<'a> {
 
     /// How much the audit tells of before this time.
     pub fn audit_before(&self, before: &Moment) -> Result<u64> {
-        self.read(|db| audit::JOURNAL.count(db, &CutOff::Before(before.clone())))
+        self.read(|db| audit::JOURNAL.count(db, &audit::JOURNAL.cut_off_before(db, before)?))
     }
 
     /// What the log tells, the newest entry first. It looks at about [`logs::LOOKED_AT`] entries and no more: where
@@ -202,7 +201,7 @@ impl<'a> Registry<'a> {
 
     /// How much the log tells of before this time.
     pub fn logs_before(&self, before: &Moment) -> Result<u64> {
-        self.read(|db| logs::JOURNAL.count(db, &CutOff::Before(before.clone())))
+        self.read(|db| logs::JOURNAL.count(db, &logs::JOURNAL.cut_off_before(db, before)?))
     }
 
     /// What the audit tells of these tenants, the newest entry first.

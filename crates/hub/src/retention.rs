@@ -5,6 +5,7 @@
 
 mod clock;
 
+use std::iter;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -154,15 +155,15 @@ impl Hub {
     fn retain_at(&self, now: &Moment, passed: Duration) -> Result<Option<Jump>> {
         let jump = self.look_at_clock(now, passed)?;
         let Retention { logs, audit } = self.shared.config.retention;
-        let mut removed = 0;
         for (journal, bounds) in [(&logs::JOURNAL, logs), (&audit::JOURNAL, audit)] {
             let by_rows = self.read(|db| journal.cut_off_for(db, bounds.rows))?;
-            let by_age = jump.is_none().then(|| CutOff::Before(now.before(bounds.age)));
-            for cut_off in [Some(by_rows), by_age].into_iter().flatten() {
-                removed += self.remove(journal, &cut_off, CHUNKS_OF_UPKEEP, &Silent)?.0;
+            let by_age = self.read(|db| journal.cut_off_before(db, &now.before(bounds.age)))?;
+            for cut_off in iter::once(by_rows).chain(jump.is_none().then_some(by_age)) {
+                self.remove(journal, &cut_off, CHUNKS_OF_UPKEEP, &Silent)?;
             }
         }
-        if removed > 0 {
+        // Also those that somebody's pruning left, which had no time for more.
+        if self.read(journal::free_pages)? > PAGES.into() {
             self.give_pages_back(&Silent)?;
         }
         Ok(jump)
@@ -186,8 +187,11 @@ impl Hub {
         before: &Moment,
         progress: &dyn Progress,
     ) -> Result<Pruned> {
-        let cut_off = CutOff::Before(before.clone());
-        let going = self.read(|db| journal.count(db, &cut_off))?;
+        let (cut_off, going) = self.read(|db| {
+            let cut_off = journal.cut_off_before(db, before)?;
+            let going = journal.count(db, &cut_off)?;
+            Ok((cut_off, going))
+        })?;
         let deed = deed.detail(json!({ "before": before, "entries": going }));
         // Said first, since a part of it may be done when the process ends.
         self.change(deed, |_, _| Ok(Ok::<_, HubError>(())))?;
@@ -196,7 +200,6 @@ impl Hub {
         progress.end();
         let pages = self.give_pages_back(progress)?;
         let (page, free) = self.read(|db| Ok((journal::page_size(db)?, journal::free_pages(db)?)))?;
-        // What is written meanwhile may be from before it too, where that time is still to come.
         let left = if is_all { 0 } else { self.read(|db| journal.count(db, &cut_off))? };
         Ok(Pruned {
             before: before.clone(),

@@ -17,6 +17,7 @@ mod connection;
 mod docs;
 mod entrance;
 mod error;
+mod following;
 mod idempotency;
 mod intake;
 mod lasting;

@@ -7,7 +7,6 @@
 //! Without an acceptable credential the answer is 401, whatever was asked for. What somebody may not read is
 //! answered as what is not there, 404; what may be read and not done, 403.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::header::ACCEPT;
@@ -117,7 +116,6 @@ pub(crate) struct Caller {
     /// Acts for the caller.
     pub(crate) hub: Hub,
     pub(crate) principal: Arc<Principal>,
-    pub(crate) address: Option<IpAddr>,
 }
 
 /// A person with a session.
@@ -217,14 +215,14 @@ impl Access for Caller {
     async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
         let hub = entrance.hub().await?;
         let credential = entrance.bearer().ok_or(ApiError::Unauthorized)?;
-        let address = entrance.address();
-        let principal = hub.authenticate_async(credential, address).await?.ok_or(ApiError::Unauthorized)?;
+        let principal = hub.authenticate_async(credential, entrance.address()).await?;
+        let principal = principal.ok_or(ApiError::Unauthorized)?;
         // A command on this machine asks without anybody in between, whomever a proxy here asks for.
         if matches!(principal.who(), Who::Local) && is_forwarded(&entrance.parts.headers) {
             return Err(ApiError::Unauthorized);
         }
         let hub = entrance.act(&hub, &principal);
-        Ok(Self { service: entrance.service.clone(), hub, principal, address })
+        Ok(Self { service: entrance.service.clone(), hub, principal })
     }
 }
 

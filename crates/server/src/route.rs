@@ -187,9 +187,13 @@ async fn note(hub: &Hub, action: &'static str, target: String, concerned: Concer
         status if status.is_server_error() => Outcome::Failed,
         _ => Outcome::Refused,
     };
-    let noted =
-        hub.on_control(move |hub| hub.note_refusal(action, Some(target), &concerned, outcome, code)).await;
-    if let Err(error) = noted {
-        tracing::warn!(%error, action, "a refusal could not be written into the audit");
-    }
+    let hub = hub.clone();
+    // Also where the client does not wait for its answer.
+    let noting = tokio::spawn(async move {
+        let note = move |hub: &Hub| hub.note_refusal(action, Some(target), &concerned, outcome, code);
+        if let Err(error) = hub.on_control(note).await {
+            tracing::warn!(%error, action, "a refusal could not be written into the audit");
+        }
+    });
+    let _ = noting.await;
 }

@@ -27,7 +27,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  streamhub job list --data-dir /srv/media\n  streamhub job list --json | jq '.data[] | select(.state == \"running\")'"
     )]
     List {
-        /// Only those of the app that has, or had, this name
+        /// Only those of the app of this name, whatever it was called then
         #[arg(long, value_name = "APP")]
         app: Option<String>,
         /// Behind this job, which the part before it named

@@ -114,7 +114,7 @@ async fn read(hub: &Hub, within: Within, filter: Filter) -> Result<List<Entry>, 
         .map(|cursor| cursor.parse())
         .transpose()
         .map_err(|error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}")))?;
-    let listed = hub.on_control(move |hub| {
+    let listed = hub.searching(move |hub| {
         hub.registry().logs(&logs::Filter {
             within: &within,
             app: app.as_deref(),

@@ -1,6 +1,7 @@
 //! Recordings of an app.
 
 use std::future;
+use std::sync::Arc;
 
 use axum::http::{Method, StatusCode};
 use futures_util::stream::{self, StreamExt as _};
@@ -15,6 +16,7 @@ use crate::answer::{Created, Done, Found, List};
 use crate::api::{Flag, flag, limit, page};
 use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
+use crate::following::Following;
 use crate::listing::Listing;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
@@ -25,9 +27,14 @@ const ONE: &str = "/apps/{app}/vods/{id}";
 /// Recordings that are read at once of a list that is asked for as a whole.
 const AT_ONCE: u32 = 500;
 
+/// The same in an order that no index has, where each part looks at all of them.
+const AT_ONCE_UNSORTED: u32 = 10_000;
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        route(Method::GET, ALL, "vod.list", Permission::AppRead, list).about("List recordings"),
+        route(Method::GET, ALL, "vod.list", Permission::AppRead, list)
+            .about("List recordings")
+            .may(&[StatusCode::TOO_MANY_REQUESTS]),
         repeatable(Method::POST, ALL, "vod.create", Permission::AppWrite, create, created)
             .about("Add a recording; one that begins has to be within the tenant's quotas")
             .may(&[StatusCode::TOO_MANY_REQUESTS]),
@@ -79,26 +86,44 @@ struct Which {
     id: i64,
 }
 
-async fn list(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<Listing<Vod>, ApiError> {
+async fn list(follower: Following<OnApp>, ask: Ask<Nothing, Filter>) -> Result<Listing<Vod>, ApiError> {
     let Filter { room, status, since, until, order, dir, all, limit, offset } = ask.query;
     let filter = VodFilter { room, status, since, until, order, dir, page: page(limit, offset)? };
     if !all {
         let read = move |tx: &ReadTx<'_>| Ok::<_, HubError>(vods::list(tx, &filter)?);
-        let listed = on.lease().await?.peek(read).await?;
+        let listed = follower.on.lease().await?.peek(read).await?;
         return Ok(Listing::Part(List::page(listed.data, listed.total, limit, offset)));
     }
     // What can be refused is, as long as it can be said.
-    let (first, place) = behind(&on, &filter, None).await?;
+    let share = follower.place().await?;
+    let (first, place) = behind(&follower.on, &filter, None).await?;
+    let following = Arc::new((follower, filter, share));
     let others = stream::unfold(place, move |place| {
-        let (on, filter) = (on.clone(), filter.clone());
+        let following = Arc::clone(&following);
         async move {
-            Some(match behind(&on, &filter, Some(place?)).await {
+            let (follower, filter, _share) = &*following;
+            let place = place?;
+            Some(match still(follower, filter, place).await {
                 Ok((vods, place)) => (Ok(vods), place),
                 Err(error) => (Err(error), None),
             })
         }
     });
     Ok(Listing::whole(limit, stream::once(future::ready(Ok(first))).chain(others)))
+}
+
+/// Another part of the whole list, for who may still read it.
+async fn still(
+    follower: &Following<OnApp>,
+    filter: &VodFilter,
+    place: Place,
+) -> Result<(Vec<Vod>, Option<Place>), ApiError> {
+    let principal = follower.principal().await?.ok_or(ApiError::Unauthorized)?;
+    let OnApp { app, tenant, .. } = &follower.on;
+    if !principal.may_with(*app, tenant, Permission::AppRead) {
+        return Err(ApiError::NotFound);
+    }
+    behind(&follower.on, filter, Some(place)).await
 }
 
 /// A part of the whole list. Nothing is held between two of them, for as long as a client takes to read: neither a
@@ -108,8 +133,9 @@ async fn behind(
     filter: &VodFilter,
     place: Option<Place>,
 ) -> Result<(Vec<Vod>, Option<Place>), ApiError> {
+    let most = if filter.order == Order::SizeBytes { AT_ONCE_UNSORTED } else { AT_ONCE };
     let filter = filter.clone();
-    let read = move |tx: &ReadTx<'_>| Ok::<_, HubError>(vods::behind(tx, &filter, place.as_ref(), AT_ONCE)?);
+    let read = move |tx: &ReadTx<'_>| Ok::<_, HubError>(vods::behind(tx, &filter, place.as_ref(), most)?);
     Ok(on.lease().await?.read_async(read).await?)
 }
 

@@ -15,9 +15,9 @@ use tokio::time;
 use super::{One, find, may};
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::entrance::Entrance;
 use crate::error::ApiError;
-use crate::policy::{Access, Caller, Policy};
+use crate::following::Following;
+use crate::policy::Caller;
 use crate::shares::Share;
 
 /// How often a client that hears nothing is told that the server is there.
@@ -27,40 +27,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// remembered for half a second, so that both together are less than one.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// Somebody who goes on being answered for as long as the credential is accepted.
-pub(super) struct Follower {
-    caller: Caller,
-    credential: String,
-}
-
 /// What becomes of a job, as it does.
 pub(super) struct Events {
-    follower: Follower,
+    follower: Following<Caller>,
     /// As it was at first: whose it is does not change.
     about: Job,
     job: watch::Receiver<Job>,
     _place: Share<String>,
 }
 
-impl Access for Follower {
-    type Policy = ();
-
-    fn policy((): ()) -> Policy {
-        Caller::policy(())
-    }
-
-    async fn enter(entrance: &Entrance, (): ()) -> Result<Self, ApiError> {
-        let caller = Caller::enter(entrance, ()).await?;
-        let credential = entrance.bearer().ok_or(ApiError::Unauthorized)?.to_owned();
-        Ok(Self { caller, credential })
-    }
-}
-
-pub(super) async fn follow(follower: Follower, ask: Ask<One>) -> Result<Events, ApiError> {
-    let Caller { service, hub, principal, .. } = &follower.caller;
-    let about = find(&follower.caller, &ask.path.id, Permission::AppRead).await?;
-    let place = service.follower(principal.name()).ok_or(ApiError::TooManyFollowers)?;
-    let mut job = hub.watch_job_async(&ask.path.id).await?;
+pub(super) async fn follow(follower: Following<Caller>, ask: Ask<One>) -> Result<Events, ApiError> {
+    let about = find(&follower.on, &ask.path.id, Permission::AppRead).await?;
+    let place = follower.place().await?;
+    let mut job = follower.on.hub.watch_job_async(&ask.path.id).await?;
     // How it stands comes first.
     job.mark_changed();
     Ok(Events { follower, about, job, _place: place })
@@ -86,7 +65,7 @@ impl Events {
                 Err(_) => false,
             };
             // Who cannot be asked for the rights lets nobody hear more either.
-            if !self.follower.may_see(&self.about).await.unwrap_or(false) {
+            if !self.may_hear_more().await.unwrap_or(false) {
                 return None;
             }
             if changed {
@@ -95,16 +74,11 @@ impl Events {
             }
         }
     }
-}
 
-impl Follower {
     /// Whether the credential is still accepted, and still permits to see the job.
-    async fn may_see(&self, job: &Job) -> Result<bool, ApiError> {
-        let Caller { hub, address, .. } = &self.caller;
-        match hub.authenticate_async(&self.credential, *address).await? {
-            Some(principal) => Ok(may(&principal, job, Permission::AppRead)),
-            None => Ok(false),
-        }
+    async fn may_hear_more(&self) -> Result<bool, ApiError> {
+        let principal = self.follower.principal().await?;
+        Ok(principal.is_some_and(|principal| may(&principal, &self.about, Permission::AppRead)))
     }
 }
 
@@ -128,7 +102,7 @@ impl Answer for Events {
 impl IntoResponse for Events {
     fn into_response(self) -> Response {
         // A server that stops waits for its answers, and this one may go on for hours.
-        let service = self.follower.caller.service.clone();
+        let service = self.follower.service().clone();
         let events = self.stream().take_until(async move { service.stopping().await });
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
