@@ -67,3 +67,4 @@ CREATE TABLE _streamhub_jobs (
 );
 CREATE INDEX _streamhub_jobs_by_time ON _streamhub_jobs (created_at);
 CREATE INDEX _streamhub_jobs_by_app_and_time ON _streamhub_jobs (app_id, created_at);
+CREATE INDEX _streamhub_jobs_by_tenant_and_time ON _streamhub_jobs (tenant_id, created_at);

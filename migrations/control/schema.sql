@@ -243,6 +243,7 @@ CREATE TABLE _streamhub_jobs (
 );
 CREATE INDEX _streamhub_jobs_by_time ON _streamhub_jobs (created_at);
 CREATE INDEX _streamhub_jobs_by_app_and_time ON _streamhub_jobs (app_id, created_at);
+CREATE INDEX _streamhub_jobs_by_tenant_and_time ON _streamhub_jobs (tenant_id, created_at);
 
 -- A row is written with the audit entry of what was done, which says whether it was. The key is kept as its
 -- hash, and the answer sealed under the key itself, since it may show a secret.

@@ -149,6 +149,7 @@ impl Client {
 
     fn awaited(&self, id: &str, progress: &dyn Progress) -> anyhow::Result<Value> {
         let mut steps = Steps::of(progress);
+        steps.show(&format!("job {id} goes on in the server; `streamhub job cancel {id}` ends it"), None);
         let job = loop {
             let Data { data: job } = self.ask::<Data<Job>>(Ask::get(format!("/jobs/{id}")))?;
             if job.state.is_over() {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Result, named_params};
 use streamhub_engine::time::Moment;
 
 use crate::sessions::Client;
-use crate::users::without_case;
+use crate::users::{User, without_case};
 
 /// How many attempts there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,17 @@ pub fn succeeded(db: &Connection, attempt: &Attempt) -> Result<()> {
     )?
     .execute(named_params! { ":address": attempt.address })
     .map(drop)
+}
+
+/// Forgets the attempts on a user's account, as for who has a new password of an administrator's. Those of
+/// addresses stay.
+pub fn forgive(db: &Connection, user: &User) -> Result<()> {
+    let client = Client::default();
+    let by_email = user.email.iter().map(|email| Attempt::new(email, &client));
+    for Attempt { account, .. } in by_email.chain([Attempt::of_user(&user.id, &client)]) {
+        db.prepare_cached("DELETE FROM _streamhub_login_failures WHERE subject = ?1")?.execute([account])?;
+    }
+    Ok(())
 }
 
 /// Removes what has no effect any more, [`PRUNE_CHUNK`] at the most, and returns how much. To be called

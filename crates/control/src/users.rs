@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use streamhub_engine::time;
 
 use crate::email::Email;
+use crate::login_failures;
 use crate::page::{Page, Part, Query};
 use crate::password::PasswordHash;
 use crate::sessions;
@@ -242,6 +243,7 @@ pub fn reset_password(db: &Connection, email: &str, hash: &PasswordHash) -> Resu
     }
     let Some(user) = found.pop() else { return Ok(Reset::Unknown) };
     let sessions_ended = set_password(db, &user.id, hash, None)?;
+    login_failures::forgive(db, &user)?;
     Ok(Reset::Done { user, sessions_ended })
 }
 

@@ -160,6 +160,11 @@ impl Hub {
         Self { actor: Some(Arc::new(Acting { actor, entry: AtomicI64::default() })), ..self.clone() }
     }
 
+    /// The same hub, for what the audit tells of already.
+    pub(crate) fn acting_for_nobody(&self) -> Self {
+        Self { actor: None, ..self.clone() }
+    }
+
     /// Changes the control database, and says so in the audit, in one transaction. What is refused has changed
     /// nothing and leaves no entry.
     pub(crate) fn change<T, E>(

@@ -34,6 +34,8 @@ pub enum Recall {
     Answered(Recorded, Answer),
     /// It was carried out, and its answer did not get far enough to be kept.
     Done(Recorded),
+    /// It was carried out, and what the audit told of it was removed.
+    Forgotten,
     /// It is being carried out.
     UnderWay,
     /// The key was used for another request.
@@ -96,7 +98,7 @@ impl Hub {
         if repeatable.key.ask(&found.request) != repeatable.asked {
             return Ok(Some(Recall::Another));
         }
-        let Some(done) = found.done else { return Ok(Some(Recall::Fresh(under_way))) };
+        let Some(done) = found.done else { return Ok(Some(Recall::Forgotten)) };
         Ok(Some(match (done.entry.outcome.parse(), found.answer) {
             (Ok(Outcome::Done), Some(answer)) => Recall::Answered(done, answer),
             (Ok(Outcome::Done), None) => Recall::Done(done),

@@ -166,7 +166,7 @@ impl Work {
                 ..Done::with(checked)
             }),
             Self::Checkpoint => hub.checkpoint(app, progress).map(Done::with),
-            Self::Purge(scope) => hub.carry_out_purge(app, scope, progress).map(Done::with),
+            Self::Purge(scope) => hub.purge_app(app, scope, progress).map(Done::with),
         }
     }
 }
@@ -201,7 +201,8 @@ impl Hub {
             steps: work.steps(),
             task: Box::new(move |hub, progress| {
                 let id = hub.name_of(number)?;
-                work.carry_out(&hub.meaning(&id, number), &id, progress)
+                // The audit tells of it already.
+                work.carry_out(&hub.acting_for_nobody().meaning(&id, number), &id, progress)
             }),
         })
     }
@@ -240,7 +241,7 @@ impl Hub {
 
     /// As [`jobs`](Self::jobs), for async callers.
     pub async fn jobs_async(&self, filter: Filter) -> Result<Listed> {
-        self.on_control(move |hub| hub.jobs(&filter)).await
+        self.searching(move |hub| hub.jobs(&filter)).await
     }
 
     /// Follows a job: what is received is how it stands, and that it is over comes last.

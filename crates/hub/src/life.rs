@@ -247,6 +247,12 @@ impl Hub {
 
     /// Brings the app of this name that was deleted last back from the trash.
     pub fn undelete(&self, id: &AppId) -> Result<App> {
+        // Whatever has the name meanwhile is in the way, and is not what is meant.
+        if let Some(meant) = self.meant(id.as_str())
+            && self.read(|db| apps::by_name(db, id.as_str()))?.is_some_and(|app| app.id != meant)
+        {
+            return Err(Refused::NameTaken { name: id.to_string() }.into());
+        }
         let alone = self.alone(id)?;
         let place = self.data().app(id);
         if place.exists()? && matches!(self.registered(id.as_str()), Err(HubError::UnknownApp { .. })) {

@@ -9,11 +9,14 @@ mod purge;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use streamhub_control::TenantId;
 use streamhub_engine::error::SqliteContext;
 use streamhub_engine::unopened::sidecar;
-use streamhub_engine::{Database, Fault};
+use streamhub_engine::{AppId, Database, Fault};
 
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
+use crate::hub::Hub;
 use crate::progress::Progress;
 use crate::status::bytes;
 
@@ -46,6 +49,19 @@ impl Extent {
             wal_size_bytes: bytes(&sidecar(path, "-wal")),
             freelist_count: db.pragma_query_value(None, "freelist_count", |row| row.get(0)).of(path)?,
         })
+    }
+}
+
+impl Hub {
+    /// Says in the audit what somebody has done to an app's database: first, since a part of it may be done when the
+    /// process ends. Of a job it was said when that was started, so that it acts for nobody.
+    fn tell_first(&self, id: &AppId, deed: Deed) -> Result<()> {
+        if self.actor.is_none() {
+            return Ok(());
+        }
+        let app = self.in_service(id)?;
+        let deed = deed.app(&app.name).tenant(&TenantId::from_registry(app.tenant_id)).target(id);
+        self.change(deed, |_, _| Ok(Ok::<_, HubError>(())))
     }
 }
 

@@ -62,7 +62,8 @@ impl Hub {
         judge::refuse_damage(&Database::inspect(&place.db())?, Check::Quick)?;
         self.begin(&Deed::of(SEAL).target(id), registered.id)?;
         let sealed = self.seal_alone(&alone);
-        self.settle_sealing(registered.id, &alone)?;
+        let outcome = if sealed.is_ok() { Outcome::Done } else { Outcome::Failed };
+        self.or_later(registered.id, id, || self.conclude_sealing(registered.id, outcome))?;
         sealed
     }
 
@@ -72,13 +73,17 @@ impl Hub {
         self.blocking(Some(id), move |hub| hub.seal(&app)).await
     }
 
-    /// Says in the audit how the sealing of an app ended: the seal is there, or it is not.
+    /// Says in the audit how a sealing ended of which nothing else is known: the seal is there, or it is not.
     pub(crate) fn settle_sealing(&self, number: i64, alone: &Exclusive<AppOpener>) -> Result<()> {
         if !self.is_sealing(number)? {
             return Ok(());
         }
         let is_there = durable::exists(&self.data().app(alone.id()).dir().join(seal::FILE))?;
         let outcome = if is_there { Outcome::Done } else { Outcome::Failed };
+        self.conclude_sealing(number, outcome)
+    }
+
+    fn conclude_sealing(&self, number: i64, outcome: Outcome) -> Result<()> {
         self.note_down(move |db| deeds::conclude(db, number, &[SEAL], outcome))
     }
 

@@ -157,7 +157,7 @@ impl ApiError {
             Self::LoginRefused => fixed(
                 StatusCode::UNAUTHORIZED,
                 "login_refused",
-                "the address and the password do not fit together",
+                "what was shown of an address, a password or a set-up token is not accepted",
             ),
             Self::SecondFactor => fixed(
                 StatusCode::UNAUTHORIZED,

@@ -49,8 +49,13 @@ impl<A> Following<A> {
         self.service.follower(principal.name()).ok_or(ApiError::TooManyFollowers)
     }
 
-    /// Whose the credential is; none where it is accepted no more.
+    /// Whose the credential is; none where it is accepted no more, or its address is blocked meanwhile.
     pub(crate) async fn principal(&self) -> Result<Option<Arc<Principal>>, ApiError> {
+        if let Some(address) = self.address
+            && self.hub.is_blocked_async(address).await?
+        {
+            return Ok(None);
+        }
         Ok(self.hub.authenticate_async(&self.credential, self.address).await?)
     }
 

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Says that an answer is that of an earlier request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key.
 const LONGEST: usize = 255;
@@ -85,6 +85,7 @@ where
         }
         Some(Recall::Done(done)) => (answer(Some(done.entry.target.unwrap_or_default())).await?, None),
         Some(Recall::Answered(_, kept)) => return Ok(replayed(kept)),
+        Some(Recall::Forgotten) => return Err(ApiError::AnswerLost),
         Some(Recall::UnderWay) => return Err(ApiError::Repeated { code: "request_under_way" }),
         Some(Recall::Another) => return Err(ApiError::Repeated { code: "idempotency_key_reused" }),
         None => return answer(None).await,

@@ -28,6 +28,7 @@ use crate::access_log::Line;
 use crate::address::ClientAddress;
 use crate::config::{MAX_HEADERS, MAX_URI};
 use crate::error::ApiError;
+use crate::idempotency::REPLAYED;
 use crate::request::{self, RequestId, X_REQUEST_ID};
 use crate::router::BASE;
 use crate::service::Service;
@@ -60,7 +61,7 @@ fn cors(origins: &[Origin]) -> CorsLayer {
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key, X_REQUEST_ID])
-        .expose_headers([X_REQUEST_ID, header::RETRY_AFTER])
+        .expose_headers([X_REQUEST_ID, header::RETRY_AFTER, REPLAYED])
         .max_age(PREFLIGHT_AGE)
 }
 

@@ -169,6 +169,7 @@ pub(crate) struct OnTenant {
 /// Somebody who may do what the route does with this app.
 #[derive(Clone, Debug)]
 pub(crate) struct OnApp {
+    pub(crate) service: Service,
     pub(crate) hub: Hub,
     pub(crate) principal: Arc<Principal>,
     pub(crate) id: AppId,
@@ -382,7 +383,7 @@ impl Access for OnApp {
     }
 
     async fn enter(entrance: &Entrance, permission: Permission) -> Result<Self, ApiError> {
-        let Caller { hub, principal, .. } = Caller::enter(entrance, ()).await?;
+        let Caller { service, hub, principal } = Caller::enter(entrance, ()).await?;
         let id: AppId = entrance
             .parameter("app")
             .parse()
@@ -396,7 +397,7 @@ impl Access for OnApp {
             return Err(ApiError::Forbidden);
         }
         let hub = hub.meaning(&id, app);
-        Ok(Self { hub, principal, id, app, tenant })
+        Ok(Self { service, hub, principal, id, app, tenant })
     }
 
     fn app(&self) -> Option<&AppId> {

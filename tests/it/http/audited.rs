@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use streamhub_tests::command::Response;
 
 use super::matrix::Everybody;
-use super::{Site, unique};
+use super::{PASSWORD, Site, unique};
 
 /// What an entry names as what something was done to.
 #[derive(Clone, Copy, Debug)]
@@ -305,4 +305,40 @@ fn what_is_refused_leaves_one_entry_that_says_why() {
         assert!(detail.contains("\"code\":"), "{status}: {entry}");
         assert_eq!(entry["address"], "127.0.0.1");
     }
+}
+
+#[test]
+fn it_says_what_somebody_was_given() {
+    let site = Site::new();
+    site.made("/tenants", &json!({ "id": "acme" }));
+    let person = site.made("/users", &json!({ "email": "ana@example.org", "password": PASSWORD }));
+    let member = json!({ "user": person["id"], "role": "viewer" });
+    site.made("/tenants/acme/members", &member);
+    let change = json!({ "plan": "pro", "quotas": { "maxApps": 3 } });
+    assert_eq!(site.ask("PATCH", "/tenants/acme", &site.root, Some(&change)).status, 200);
+    let audit = site.get(&site.root, "/audit").json();
+    let detail = |action: &str| -> Value {
+        let all = audit["entries"].as_array().expect("entries");
+        let entry = all.iter().find(|entry| entry["action"] == action).expect(action);
+        serde_json::from_str(entry["detailJson"].as_str().expect("a detail")).expect("JSON")
+    };
+    assert_eq!(detail("member.add")["role"], "viewer");
+    let given = detail("tenant.update");
+    assert_eq!(
+        (&given["plan"], &given["quotas"], &given["name"]),
+        (&json!("pro"), &json!({ "maxApps": 3 }), &Value::Null)
+    );
+}
+
+#[test]
+fn a_deleted_app_whose_name_is_taken_does_not_come_back_and_says_why() {
+    let site = Site::new();
+    site.app("platform", "news-24");
+    assert_eq!(site.ask("DELETE", "/apps/news-24", &site.root, None).status, 200);
+    site.app("platform", "news-24");
+    let refused = site.ask("POST", "/trash/news-24/restore", &site.root, None);
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("name_taken")));
+    let renamed = site.ask("PATCH", "/apps/news-24", &site.root, Some(&json!({ "name": "news-25" })));
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    assert_eq!(site.ask("POST", "/trash/news-24/restore", &site.root, None).status, 200);
 }

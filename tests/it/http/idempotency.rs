@@ -124,3 +124,17 @@ fn a_kill_before_the_answer_does_not_carry_it_out_twice() {
     let again = send(&site, "k2", "/apps", &json!({ "name": "radio-1", "tenantId": "acme" }));
     assert_eq!((again.status, again.json()), (201, made));
 }
+
+#[test]
+fn what_the_audit_tells_of_no_more_is_not_done_again() {
+    let site = Site::new();
+    let token = json!({ "name": "ci", "scope": "global" });
+    assert_eq!(send(&site, "k1", "/tokens", &token).status, 201);
+    let everything = json!({ "before": "2100-01-01T00:00:00.000Z" });
+    assert_eq!(site.post(&site.root, "/audit/prune", &everything).status, 200);
+    let told = site.get(&site.root, "/audit").json();
+    assert_eq!((&told["count"], &told["entries"][0]["action"]), (&json!(1), &json!("audit.prune")));
+    let again = send(&site, "k1", "/tokens", &token);
+    assert_eq!((again.status, &again.json()["code"]), (409, &json!("answer_lost")));
+    assert_eq!(site.get(&site.root, "/tokens").json()["total"], 1);
+}

@@ -267,3 +267,35 @@ fn an_owner_does_not_learn_who_else_is_here() {
     assert_eq!(change("ana@example.org").0, 404, "nor by the address of a member");
     assert_eq!(site.ask("DELETE", &format!("/tenants/acme/members/{key}"), &owner, None).status, 204);
 }
+
+#[test]
+fn a_new_password_of_an_administrators_ends_what_wrong_ones_began() {
+    let site = Site::new();
+    site.person("ana@example.org", None);
+    let guess = json!({ "email": "ana@example.org", "password": "a wrong guess" });
+    while site.post("", "/auth/login", &guess).status == 401 {}
+    let login = |password: &str| {
+        site.post("", "/auth/login", &json!({ "email": "ana@example.org", "password": password })).status
+    };
+    assert_eq!(login(PASSWORD), 429);
+    let reset = site.streamhub.run(["user", "reset-password", "ana@example.org", "--json"]).expect(0).json();
+    assert_eq!(login(reset["password"].as_str().expect("a password")), 200);
+}
+
+#[test]
+fn a_token_is_used_where_it_is_accepted_only() {
+    let site = Site::new();
+    let nowhere = json!({ "name": "t", "scope": "global", "allowedIps": [] });
+    let refused = site.post(&site.root, "/tokens", &nowhere);
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid")));
+    let token =
+        |network: &str| site.token(&json!({ "name": network, "scope": "global", "allowedIps": [network] }));
+    assert_eq!(site.get(&token("192.0.2.0/24"), "/apps").status, 401);
+    assert_eq!(site.get(&token("127.0.0.0/8"), "/apps").status, 200);
+    let site = site.stopped_and_started();
+    let listed = site.get(&site.root, "/tokens").json();
+    let used = |at: usize| (listed["data"][at]["name"].clone(), listed["data"][at]["lastUsedAt"].is_string());
+    let mut all = [used(0), used(1)];
+    all.sort_by_key(|(_, is_used)| *is_used);
+    assert_eq!(all, [(json!("192.0.2.0/24"), false), (json!("127.0.0.0/8"), true)]);
+}

@@ -78,7 +78,7 @@ impl Hub {
     pub fn authenticate(&self, credential: &str, address: Option<IpAddr>) -> Result<Option<Arc<Principal>>> {
         let principal = match self.known_principal(credential) {
             Some(principal) => Some(principal),
-            None => self.read_principal(credential)?,
+            None => self.read_principal(credential, address)?,
         };
         Ok(principal.filter(|principal| may_come_from(principal, address)))
     }
@@ -122,12 +122,15 @@ impl Hub {
         holds.then(|| Arc::clone(&known.principal))
     }
 
-    fn read_principal(&self, credential: &str) -> Result<Option<Arc<Principal>>> {
+    fn read_principal(&self, credential: &str, address: Option<IpAddr>) -> Result<Option<Arc<Principal>>> {
         // Before the read, so that what is changed meanwhile is read again.
         let (rights, read_at) = (self.shared.rights.load(Ordering::Acquire), Instant::now());
         let Some(principal) = self.read(|db| read(db, credential))? else { return Ok(None) };
         let principal = Arc::new(principal);
         let credentials = self.credentials();
+        if !may_come_from(&principal, address) {
+            return Ok(None);
+        }
         credentials.note_use(&principal);
         let known = Known { principal: Arc::clone(&principal), rights, read_at };
         let mut all = credentials.known.write().unwrap_or_else(PoisonError::into_inner);

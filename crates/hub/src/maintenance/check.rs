@@ -6,6 +6,7 @@ use streamhub_engine::judge::{self, Check};
 use streamhub_engine::{AppId, Database, Error, Fault, Unfit};
 
 use super::in_step;
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener;
@@ -41,6 +42,7 @@ impl Hub {
     pub fn check(&self, id: &AppId, progress: &dyn Progress) -> Result<Checked> {
         let _alone = self.alone(id)?;
         let registered = self.in_service(id)?;
+        self.tell_first(id, Deed::of("db.check"))?;
         let path = self.data().app(id).db();
         let look = |looks: &dyn Fn(&Database) -> streamhub_engine::Result<Vec<String>>| {
             let db = Database::inspect(&path)?;

@@ -11,6 +11,7 @@ use streamhub_engine::{AppId, Fault};
 
 use super::optimize::CHECKPOINT;
 use super::{Extent, in_step};
+use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::progress::Progress;
@@ -42,6 +43,7 @@ impl Hub {
     /// that are in the way are waited for as long as `HubConfig::wait` says; it fails where they stay.
     pub fn checkpoint(&self, id: &AppId, progress: &dyn Progress) -> Result<Checkpointed> {
         let lease = self.app(id)?;
+        self.tell_first(id, Deed::of("db.checkpoint"))?;
         let db = lease.open().live.beside()?;
         db.busy_timeout(ATTEMPT).of(db.path())?;
         let (before, deadline) = (Extent::of(&db)?, Instant::now() + self.shared.config.wait);

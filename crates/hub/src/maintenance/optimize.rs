@@ -8,6 +8,7 @@ use streamhub_engine::filesystem::Room;
 use streamhub_engine::{AppId, Database, filesystem};
 
 use super::{Extent, in_step};
+use crate::acting::Deed;
 use crate::error::Result;
 use crate::hub::Hub;
 use crate::opener::AppOpener;
@@ -49,6 +50,7 @@ impl Hub {
         drop(self.app(id)?);
         let alone = self.alone(id)?;
         self.refuse_without_space(&alone)?;
+        self.tell_first(id, Deed::of("db.optimize"))?;
         let place = self.data().app(id);
         let path = place.db();
         self.shared.services.unsealed.break_seal(&place)?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use streamhub_appstore::purge::{Cut, PurgedVods, Scope};
-use streamhub_control::{TenantId, logs};
+use streamhub_control::logs;
 use streamhub_engine::AppId;
 
 use super::in_step;
@@ -69,20 +69,7 @@ impl Hub {
     /// Removes what an app has gathered until now, while others use it. What is live stays, and so do the app
     /// and its configuration. Files of recordings follow their rows.
     pub fn purge_app(&self, id: &AppId, scope: Scope, progress: &dyn Progress) -> Result<Purged> {
-        let app = self.in_service(id)?;
-        let deed = deed(scope).app(&app.name).tenant(&TenantId::from_registry(app.tenant_id)).target(id);
-        // Said first, since a part of it may be done when the process ends.
-        self.change(deed, |_, _| Ok(Ok::<_, HubError>(())))?;
-        self.carry_out_purge(id, scope, progress)
-    }
-
-    /// Does it, for whom the audit tells of it already.
-    pub(crate) fn carry_out_purge(
-        &self,
-        id: &AppId,
-        scope: Scope,
-        progress: &dyn Progress,
-    ) -> Result<Purged> {
+        self.tell_first(id, deed(scope))?;
         let lease = self.app(id)?;
         let (vods, streams, cut) = lease.read(|tx| {
             let cut = Cut::here(tx)?;

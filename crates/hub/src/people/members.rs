@@ -1,5 +1,6 @@
 //! Members: which user is what in which tenant.
 
+use serde_json::json;
 use streamhub_control::members::{self, Member, NotAdded, Role};
 use streamhub_control::{Connection, SqlResult, TenantId, tenants};
 
@@ -13,7 +14,8 @@ const MEMBER: &str = "tenant member";
 impl Hub {
     /// Makes the user of this key or address a member of a tenant.
     pub fn add_member(&self, tenant: &TenantId, who: &str, role: Role) -> Result<Member> {
-        self.of_member("member.add", tenant, who, move |db, tenant, user| {
+        let deed = Deed::of("member.add").detail(json!({ "role": role }));
+        self.of_member(deed, tenant, who, move |db, tenant, user| {
             if let Err(refused) = members::add(db, tenant, user, role)? {
                 return Ok(Err(refused.into()));
             }
@@ -23,7 +25,8 @@ impl Hub {
 
     /// Gives a member another role.
     pub fn change_member(&self, tenant: &TenantId, who: &str, role: Role) -> Result<Member> {
-        self.of_member("member.change", tenant, who, move |db, tenant, user| {
+        let deed = Deed::of("member.change").detail(json!({ "role": role }));
+        self.of_member(deed, tenant, who, move |db, tenant, user| {
             members::change(db, tenant, user, role)?;
             member(db, tenant, user)
         })
@@ -31,7 +34,7 @@ impl Hub {
 
     /// Ends a membership, and returns it.
     pub fn remove_member(&self, tenant: &TenantId, who: &str) -> Result<Member> {
-        self.of_member("member.remove", tenant, who, |db, tenant, user| {
+        self.of_member(Deed::of("member.remove"), tenant, who, |db, tenant, user| {
             let member = member(db, tenant, user)?;
             members::remove(db, tenant, user)?;
             Ok(member)
@@ -40,13 +43,13 @@ impl Hub {
 
     fn of_member<T: Send + 'static>(
         &self,
-        action: &'static str,
+        deed: Deed,
         tenant: &TenantId,
         who: &str,
         work: impl Fn(&Connection, &TenantId, &str) -> SqlResult<Result<T>> + Send + 'static,
     ) -> Result<T> {
         let (tenant, who) = (tenant.clone(), who.to_owned());
-        self.change(Deed::of(action).tenant(&tenant), move |db, deed| {
+        self.change(deed.tenant(&tenant), move |db, deed| {
             if !tenants::exists(db, &tenant)? {
                 return Ok(Err(tenants::UnknownTenant { tenant: tenant.clone() }.into()));
             }

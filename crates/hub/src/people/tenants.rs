@@ -1,7 +1,8 @@
 //! Tenants and their quotas.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use streamhub_control::quotas::{self, QuotaChange, Quotas};
 use streamhub_control::tenants::{self, Tenant, TenantExists, UnknownTenant};
 use streamhub_control::{Connection, SqlResult, TenantId};
@@ -12,7 +13,7 @@ use crate::hub::Hub;
 use crate::people::refuse_blank;
 
 /// What is to be changed of a tenant; what is absent stays as it is.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantChange {
     /// A name for people.
@@ -36,7 +37,7 @@ impl Hub {
     pub fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> Result<Tenant> {
         refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
         let (id, change) = (id.clone(), change.clone());
-        let deed = Deed::of("tenant.update").tenant(&id).target(&id);
+        let deed = Deed::of("tenant.update").tenant(&id).target(&id).detail(given(&change));
         self.change(deed, move |db, _| updated(db, &id, &change))
     }
 
@@ -49,11 +50,14 @@ impl Hub {
     ) -> Result<(Tenant, Quotas)> {
         refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
         let (id, change, limits) = (id.clone(), change.clone(), *limits);
-        self.change(Deed::of("tenant.update").tenant(&id).target(&id), move |db, _| {
-            match updated(db, &id, &change)? {
-                Ok(tenant) => Ok(quotas::set(db, &id, &limits)?.map(|limits| (tenant, limits))),
-                Err(unknown) => Ok(Err(unknown)),
-            }
+        let mut detail = given(&change);
+        if limits != QuotaChange::default() {
+            detail["quotas"] = given(&limits);
+        }
+        let deed = Deed::of("tenant.update").tenant(&id).target(&id).detail(detail);
+        self.change(deed, move |db, _| match updated(db, &id, &change)? {
+            Ok(tenant) => Ok(quotas::set(db, &id, &limits)?.map(|limits| (tenant, limits))),
+            Err(unknown) => Ok(Err(unknown)),
         })
     }
 
@@ -61,8 +65,18 @@ impl Hub {
     pub fn set_quotas(&self, tenant: &TenantId, change: &QuotaChange) -> Result<Quotas> {
         let (tenant, change) = (tenant.clone(), *change);
         let deed = Deed::of("tenant.set-quotas").tenant(&tenant).target(&tenant);
+        let deed = deed.detail(json!({ "quotas": given(&change) }));
         self.change(deed, move |db, _| quotas::set(db, &tenant, &change))
     }
+}
+
+/// What is to be changed, without what stays.
+fn given(change: &impl Serialize) -> Value {
+    let mut given = json!(change);
+    if let Value::Object(fields) = &mut given {
+        fields.retain(|_, value| !value.is_null());
+    }
+    given
 }
 
 fn updated(

@@ -1,5 +1,6 @@
 //! API tokens.
 
+use streamhub_control::allow_list::AllowList;
 use streamhub_control::tokens::{self, ApiToken, NewToken, NotCreated, Token};
 
 use crate::acting::Deed;
@@ -13,6 +14,11 @@ impl Hub {
     /// Makes a token and returns its number and, for the only time, the token itself.
     pub fn create_token(&self, new: &NewToken) -> Result<(i64, Token)> {
         refuse_blank("a token", &new.name)?;
+        if new.allowed_ips == AllowList::NOBODY {
+            return Err(HubError::Invalid(
+                "a token that no address may use is of no use: name one, or no list".to_owned(),
+            ));
+        }
         let new = new.clone();
         self.change(Deed::of("token.create").tenant(&new.tenant), move |db, deed| {
             let created = tokens::create(db, &new)?;

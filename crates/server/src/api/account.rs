@@ -95,7 +95,7 @@ async fn change(person: Person, ask: Ask<Nothing, NoFields, Json<Patch>>) -> Res
         _ => {
             return Err(ApiError::invalid(
                 "invalid_body",
-                "another email takes the password, and nothing else does",
+                "password: it is needed where email is given, and only there",
             ));
         }
     }))

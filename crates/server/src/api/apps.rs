@@ -62,8 +62,8 @@ struct New {
     /// A name for people.
     #[serde(default)]
     display_name: Option<String>,
-    /// Prefix of its room names.
-    #[serde(default)]
+    /// Prefix of its room names; `livekitRoomPrefix`, as it is shown, says the same.
+    #[serde(default, alias = "livekitRoomPrefix")]
     room_prefix: Option<String>,
     /// Whose it is; where nothing is said, the caller's tenant, and `platform` for those who may everything.
     #[serde(default)]

@@ -62,7 +62,7 @@ async fn list(caller: Somewhere, ask: Ask<Nothing, Filter>) -> Result<Found<Part
         Within::Tenants(tenants) => Some(tenants),
         Within::App(_) => Some(Vec::new()),
     };
-    let listed = caller.hub.on_control(move |hub| {
+    let listed = caller.hub.searching(move |hub| {
         let filter = audit::Filter {
             tenant: None,
             since: since.as_ref(),

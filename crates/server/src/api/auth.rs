@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::POST, "/setup", "setup.redeem", (), set_up)
             .about("Make the first superadmin, with the one-time token that the server printed")
-            .may(&[StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS]),
+            .may(&[StatusCode::CONFLICT]),
         route(Method::POST, "/auth/login", "session.login", (), login)
             .about("Begin a session; its token is shown this once")
             .may(&[StatusCode::TOO_MANY_REQUESTS]),

@@ -1,7 +1,5 @@
 //! An app's database: how it is, and looking after it. Long work is a job, which goes on whoever goes away.
 
-use std::time::Duration;
-
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -19,9 +17,6 @@ use crate::ask::{Ask, Json, NoFields, Nothing, Optional};
 use crate::error::ApiError;
 use crate::policy::OnApp;
 use crate::route::{Route, repeatable, route};
-
-/// How long a purge is waited for. Most take far less.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn routes() -> Vec<Route> {
     let write = Permission::AppWrite;
@@ -139,7 +134,9 @@ async fn purge(on: OnApp, ask: Ask<Nothing, NoFields, Json<Purge>>) -> Result<Pu
     }
     let job = on.hub.start_job_async(&NewJob::new(Work::Purge(scope), on.id.clone())).await?;
     let mut watched = on.hub.watch_job_async(&job.id).await?;
-    let over = tokio::time::timeout(PATIENCE, watched.wait_for(|job| job.state.is_over())).await;
+    // Most take far less.
+    let patience = on.service.config().request_timeout / 3;
+    let over = tokio::time::timeout(patience, watched.wait_for(|job| job.state.is_over())).await;
     let Ok(Ok(over)) = over.map(|over| over.map(|job| Job::clone(&job))) else {
         return Ok(Purging::UnderWay(job.into()));
     };

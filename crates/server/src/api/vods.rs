@@ -118,6 +118,8 @@ async fn still(
     filter: &VodFilter,
     place: Place,
 ) -> Result<(Vec<Vod>, Option<Place>), ApiError> {
+    // A server that stops is waited for by nobody who reads slowly.
+    follower.service().hub()?;
     let principal = follower.principal().await?.ok_or(ApiError::Unauthorized)?;
     let OnApp { app, tenant, .. } = &follower.on;
     if !principal.may_with(*app, tenant, Permission::AppRead) {

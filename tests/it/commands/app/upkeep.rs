@@ -124,6 +124,10 @@ fn a_checkpoint_empties_the_wal() {
     assert_eq!(data["after"]["walSizeBytes"], 0);
     let people = place.streamhub().run(["app", "checkpoint", "news-24"]).expect(0);
     assert!(people.stdout().contains("0 after"), "{}", people.stdout());
+    let told = json_of(&place, &["audit", "list"]);
+    let actions: Vec<_> =
+        told["entries"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions.iter().filter(|action| **action == "db.checkpoint").count(), 2, "{told}");
 }
 
 #[test]
