@@ -60,6 +60,9 @@ fn every_shell_command_works() {
                 ask(&asked, &server, &data);
                 server.stop();
             }
+            ["streamhub", "app", "create", app, "--data-dir", "/srv/media"] => {
+                let _ = Streamhub::new(dir.path().join("new")).run(["app", "create", app]).expect(0);
+            }
             ["streamhub", "app", "seal", app, "--data-dir", "/srv/media"] => {
                 let _ = Streamhub::new(&data).run(["app", "seal", app]).expect(0);
             }
@@ -163,4 +166,21 @@ fn every_command_is_listed() {
         waiting.extend(names.into_iter().map(|name| [words.as_slice(), &[name.to_owned()]].concat()));
     }
     assert!(commands > 40, "{commands}");
+}
+
+#[test]
+fn every_setting_is_explained() {
+    let guide = std::fs::read_to_string(workspace().join("docs/API.md")).expect("there is a guide");
+    let explained: Vec<_> = guide
+        .lines()
+        .skip_while(|line| *line != "## Settings")
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+        .flat_map(|keys| keys.split(", "))
+        .map(|key| key.trim_matches('`'))
+        .collect();
+    let dir = scratch();
+    let shown = Streamhub::new(dir.path().join("data")).run(["config", "show"]).expect(0);
+    for key in shown.stdout().lines().filter_map(|line| line.split(' ').next()) {
+        assert!(explained.contains(&key), "{key} is not explained");
+    }
 }

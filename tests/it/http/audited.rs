@@ -338,7 +338,7 @@ fn a_deleted_app_whose_name_is_taken_does_not_come_back_and_says_why() {
     site.app("platform", "news-24");
     let refused = site.ask("POST", "/trash/news-24/restore", &site.root, None);
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("name_taken")));
-    let renamed = site.ask("PATCH", "/apps/news-24", &site.root, Some(&json!({ "name": "news-25" })));
+    let renamed = site.post(&site.root, "/apps/news-24/rename", &json!({ "name": "news-25" }));
     assert_eq!(renamed.status, 200, "{renamed:?}");
     assert_eq!(site.ask("POST", "/trash/news-24/restore", &site.root, None).status, 200);
 }
