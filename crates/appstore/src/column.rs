@@ -44,3 +44,11 @@ pub(crate) fn real(row: &Row<'_>, at: usize) -> Result<Option<f64>> {
         ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => None,
     })
 }
+
+/// Bytes of the texts in a row's first columns.
+pub(crate) fn length(row: &Row<'_>, columns: usize) -> Result<usize> {
+    (0..columns).try_fold(0, |sum, column| match row.get_ref(column)? {
+        ValueRef::Text(text) => Ok(sum + text.len()),
+        _ => Ok(sum),
+    })
+}

@@ -16,6 +16,9 @@ use crate::outbox::{self, Entry};
 use crate::page::Listed;
 use crate::{check, column};
 
+/// Bytes of texts from which on a part of a list has no more rows.
+const LONGEST_PART: usize = 1 << 20;
+
 /// One recording. Times are as the row has them; [`normalised!`](streamhub_engine::normalised) compares them.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -194,8 +197,8 @@ pub fn page(tx: &ReadTx<'_>, filter: &VodFilter) -> Result<Vec<Vod>> {
     filter.query(columns!()).rows(tx, read)
 }
 
-/// The recordings that a filter finds behind a place, `limit` at the most and whatever the filter's own page, and
-/// where to go on; none where nothing is left. Parts that are read one after the other show each recording once
+/// The recordings that a filter finds behind a place, `limit` at the most, fewer where they are long, and whatever the
+/// filter's own page; and where to go on, none where nothing is left. Parts that are read one after the other show each recording once
 /// that does not change meanwhile.
 pub fn behind(
     tx: &ReadTx<'_>,
@@ -203,16 +206,26 @@ pub fn behind(
     place: Option<&Place>,
     limit: u32,
 ) -> Result<(Vec<Vod>, Option<Place>)> {
-    let (mut vods, mut next) = (Vec::new(), None);
+    let (mut vods, mut next, mut bytes) = (Vec::new(), None, 0);
     for query in filter.behind(columns!(), place) {
+        if bytes >= LONGEST_PART {
+            break;
+        }
         let wanting = limit as usize - vods.len();
-        let rows = query.first(tx, wanting, |row| Ok((read(row)?, row.get(19)?)))?;
-        for (vod, value) in rows {
+        let rows = query.first(tx, wanting, |row| {
+            // What is too much is passed over, and not kept.
+            if bytes >= LONGEST_PART {
+                return Ok(None);
+            }
+            bytes += column::length(row, 19)?;
+            Ok(Some((read(row)?, row.get(19)?)))
+        })?;
+        for (vod, value) in rows.into_iter().flatten() {
             next = Some(Place { value, id: vod.id });
             vods.push(vod);
         }
     }
-    let is_full = vods.len() == limit as usize;
+    let is_full = vods.len() == limit as usize || bytes >= LONGEST_PART;
     Ok((vods, next.filter(|_| is_full)))
 }
 

@@ -6,11 +6,11 @@ use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::{AppId, durable};
 
 use crate::acting::Deed;
-use crate::app_config::{self, AppConfig};
+use crate::app_config::{self, AppConfig, AppConfigError};
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::secrets::{Secret, Secrets};
-use crate::yaml;
+use crate::yaml::{self, YamlError};
 
 /// What the audit calls a change of an app's configuration.
 const CONFIGURE: &str = "app.configure";
@@ -21,7 +21,7 @@ impl Hub {
         self.registered(id.as_str())?;
         let path = self.data().app(id).config();
         if durable::exists(&path)? {
-            AppConfig::read(&path).map_err(HubError::BrokenAppConfig)
+            AppConfig::read(&path).map_err(unusable)
         } else {
             Ok(AppConfig::empty(id))
         }
@@ -102,4 +102,16 @@ impl Hub {
         secrets.write(&path)?;
         Ok(result)
     }
+}
+
+/// Why a configuration cannot be used: what is in it, or that the disk does not give it.
+fn unusable(errors: Vec<AppConfigError>) -> HubError {
+    let mut wrong = Vec::new();
+    for error in errors {
+        match error {
+            AppConfigError::Yaml(YamlError::Read(error)) => return error.into(),
+            error => wrong.push(error),
+        }
+    }
+    HubError::BrokenAppConfig(wrong)
 }

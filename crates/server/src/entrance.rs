@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use streamhub::access::Principal;
 use streamhub::idempotency::Repeatable;
 use streamhub::sessions::Client;
-use streamhub::{Actor, Concerned, Hub};
+use streamhub::{Actor, AppId, Concerned, Hub, TenantId};
 
 use crate::address::ClientAddress;
 use crate::error::ApiError;
@@ -28,12 +28,12 @@ pub(crate) struct Entrance {
     parameters: Option<RawPathParams>,
     /// The key under which the request may be sent again, and a print of what it asks for.
     repeatable: Option<(String, String)>,
-    /// The hub, acting for whoever asks, once that is known.
+    /// The hub for whoever asks, once that is known.
     acting: OnceLock<Hub>,
     /// Whoever asks, once that is known.
     principal: OnceLock<Arc<Principal>>,
     /// What it concerns, once that is known and the caller may know it.
-    pub(crate) concerned: OnceLock<Concerned>,
+    concerned: OnceLock<Concerned>,
 }
 
 impl Entrance {
@@ -124,8 +124,28 @@ impl Entrance {
         scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
     }
 
+    /// Says whom and what the request concerns, for the audit, which tells of changes.
+    pub(crate) fn concern(&self, tenant: &TenantId, app: Option<&AppId>) {
+        if !self.method().is_safe() {
+            let _ = self.concerned.set(Concerned { tenant: Some(tenant.clone()), app: app.cloned() });
+        }
+    }
+
+    /// The hub, acting for whoever asks, where something may be changed.
     pub(crate) fn act(&self, hub: &Hub, who: &Arc<Principal>) -> Hub {
         let principal = who.name();
+        let acting = if self.method().is_safe() {
+            request::name_principal(principal);
+            hub.clone()
+        } else {
+            self.acting_for(hub, principal)
+        };
+        let _ = self.acting.set(acting.clone());
+        let _ = self.principal.set(Arc::clone(who));
+        acting
+    }
+
+    fn acting_for(&self, hub: &Hub, principal: String) -> Hub {
         let repeatable = self.repeatable.as_ref();
         let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
         let actor = Actor {
@@ -135,9 +155,6 @@ impl Entrance {
             repeatable,
         };
         request::name_principal(&actor.principal);
-        let acting = hub.acting(actor);
-        let _ = self.acting.set(acting.clone());
-        let _ = self.principal.set(Arc::clone(who));
-        acting
+        hub.acting(actor)
     }
 }

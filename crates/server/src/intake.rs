@@ -44,9 +44,6 @@ impl Intake {
     /// answer: as much as may be and as much again.
     pub(crate) async fn whole(&self, request: Request) -> Result<(Request, Held<'_>), ApiError> {
         let mut held = Held::default();
-        if request.body().is_end_stream() {
-            return Ok((request, held));
-        }
         let is_too_large = request.body().size_hint().lower() > MAX_BODY as u64;
         let (parts, body) = request.into_parts();
         let mut chunks = body.into_data_stream();

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::header::{self, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -29,6 +30,7 @@ use crate::address::ClientAddress;
 use crate::config::{MAX_HEADERS, MAX_URI};
 use crate::error::ApiError;
 use crate::idempotency::REPLAYED;
+use crate::intake::Held;
 use crate::request::{self, RequestId, X_REQUEST_ID};
 use crate::router::BASE;
 use crate::service::Service;
@@ -113,15 +115,19 @@ async fn within_limits(service: &Service, request: Request, next: Next) -> Respo
     // All of it, before anything is decided: who sends slowly takes no place from others, and may nothing any more
     // that was forbidden meanwhile.
     let patience = service.config().request_timeout;
-    let (request, _held) = match time::timeout(patience, service.intake().whole(request)).await {
-        Ok(Ok(whole)) => whole,
-        Ok(Err(refusal)) => {
-            if matches!(refusal, ApiError::Overloaded) {
-                service.metrics().shed();
+    let (request, _held) = if request.body().is_end_stream() {
+        (request, Held::default())
+    } else {
+        match time::timeout(patience, Box::pin(service.intake().whole(request))).await {
+            Ok(Ok(whole)) => whole,
+            Ok(Err(refusal)) => {
+                if matches!(refusal, ApiError::Overloaded) {
+                    service.metrics().shed();
+                }
+                return refusal.into_response();
             }
-            return refusal.into_response();
+            Err(_) => return ApiError::TooSlow.into_response(),
         }
-        Err(_) => return ApiError::TooSlow.into_response(),
     };
     // Who looks after the server must reach it above all while it has much to do.
     let room = service.room();

@@ -16,7 +16,7 @@ use streamhub::audit::Entry;
 use streamhub::sessions::Client;
 use streamhub::tokens::TokenScope;
 use streamhub::users::User;
-use streamhub::{Actor, AppId, Concerned, Hub, HubError, Owner, TenantId};
+use streamhub::{Actor, AppId, Hub, HubError, Owner, TenantId};
 
 use crate::address::{ClientAddress, is_forwarded};
 use crate::entrance::Entrance;
@@ -361,7 +361,7 @@ impl Access for OnTenant {
         }
         let found = tenant.clone();
         hub.on_control(move |hub| hub.registry().tenant(&found)).await?;
-        let _ = entrance.concerned.set(Concerned { tenant: Some(tenant.clone()), app: None });
+        entrance.concern(&tenant, None);
         if !principal.may_in(&tenant, permission) {
             return Err(ApiError::Forbidden);
         }
@@ -392,7 +392,7 @@ impl Access for OnApp {
         if !principal.may_with(app, &tenant, Permission::AppRead) {
             return Err(ApiError::NotFound);
         }
-        let _ = entrance.concerned.set(Concerned { tenant: Some(tenant.clone()), app: Some(id.clone()) });
+        entrance.concern(&tenant, Some(&id));
         if !principal.may_with(app, &tenant, permission) {
             return Err(ApiError::Forbidden);
         }

@@ -317,6 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn long_recordings_come_in_short_parts() {
+        let db = database();
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) \
+                   INSERT INTO vods (app_id, name, size_bytes, metatags_json) \
+                   SELECT 1, 'x', nullif(i % 5, 0), '\"' || hex(zeroblob(30000)) || '\"' FROM n";
+        db.execute_batch(sql).unwrap();
+        let tx = WriteTx::within(&db);
+        for order in [Order::Id, Order::SizeBytes] {
+            let filter = VodFilter { order, page: Page::ALL, ..VodFilter::default() };
+            let (mut parts, mut place) = (Vec::new(), None);
+            loop {
+                let (part, next) = vods::behind(&tx, &filter, place.as_ref(), 1000).unwrap();
+                parts.push(part);
+                place = next;
+                if place.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [18, 18, 14], "a mebibyte each");
+            assert_eq!(parts.concat(), vods::page(&tx, &filter).unwrap());
+        }
+    }
+
+    #[test]
     fn what_is_behind_a_place_is_found_by_an_index() {
         let db = database();
         for dir in Dir::ALL.iter().copied() {
