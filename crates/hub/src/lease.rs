@@ -97,7 +97,8 @@ impl Lease {
     }
 
     /// As [`read`](Self::read), for async callers whose closure takes microseconds: on the calling thread
-    /// where the app is idle and another thread of the runtime is free, otherwise on a blocking thread.
+    /// where the app is idle and another thread of the runtime is free, after others had their turn where that is soon,
+    /// otherwise on a blocking thread.
     pub async fn peek<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,

@@ -85,16 +85,11 @@ impl Entrance {
         path.strip_prefix(BASE).unwrap_or(path)
     }
 
-    /// The hub, for an address that is not blocked. Whatever a client says of its address, the peer's counts too.
+    /// The hub, for an address that is not blocked.
     pub(crate) async fn hub(&self) -> Result<Hub, ApiError> {
         let hub = self.service.hub()?;
-        let found = self.parts.extensions.get::<ClientAddress>();
-        let addresses = found
-            .map_or([None; 2], |found| [found.peer, found.client.filter(|_| found.client != found.peer)]);
-        for address in addresses.into_iter().flatten() {
-            if hub.is_blocked_async(address).await? {
-                return Err(ApiError::Blocked);
-            }
+        if is_blocked(&hub, self.client_address()).await? {
+            return Err(ApiError::Blocked);
         }
         Ok(hub)
     }
@@ -108,13 +103,18 @@ impl Entrance {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
+    /// Where it comes from, as far as that was found out.
+    pub(crate) fn client_address(&self) -> Option<ClientAddress> {
+        self.parts.extensions.get().copied()
+    }
+
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.parts.extensions.get::<ClientAddress>().and_then(|address| address.client)
+        self.client_address().and_then(|address| address.client)
     }
 
     /// Where it comes from, as far as that is known, and what it says of itself.
     pub(crate) fn client(&self) -> Client {
-        let peer = self.parts.extensions.get::<ClientAddress>().and_then(|address| address.peer);
+        let peer = self.client_address().and_then(|address| address.peer);
         Client { address: self.address(), peer, user_agent: self.header(USER_AGENT).map(str::to_owned) }
     }
 
@@ -157,4 +157,16 @@ impl Entrance {
         request::name_principal(&actor.principal);
         hub.acting(actor)
     }
+}
+
+/// Whether nothing is served there. Whatever a client says of its address, the peer's counts too.
+pub(crate) async fn is_blocked(hub: &Hub, address: Option<ClientAddress>) -> Result<bool, ApiError> {
+    let addresses =
+        address.map_or([None; 2], |ClientAddress { peer, client }| [peer, client.filter(|_| client != peer)]);
+    for address in addresses.into_iter().flatten() {
+        if hub.is_blocked_async(address).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -76,11 +76,10 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn authenticate(&self, credential: &str, address: Option<IpAddr>) -> Result<Option<Arc<Principal>>> {
-        let principal = match self.known_principal(credential) {
-            Some(principal) => Some(principal),
-            None => self.read_principal(credential, address)?,
-        };
-        Ok(principal.filter(|principal| may_come_from(principal, address)))
+        match self.known_principal(credential) {
+            Some(known) => Ok(Some(known).filter(|principal| may_come_from(principal, address))),
+            None => self.read_principal(credential, address),
+        }
     }
 
     /// As [`authenticate`](Self::authenticate), for async callers: a credential that was seen a moment ago costs
@@ -125,12 +124,12 @@ impl Hub {
     fn read_principal(&self, credential: &str, address: Option<IpAddr>) -> Result<Option<Arc<Principal>>> {
         // Before the read, so that what is changed meanwhile is read again.
         let (rights, read_at) = (self.shared.rights.load(Ordering::Acquire), Instant::now());
-        let Some(principal) = self.read(|db| read(db, credential))? else { return Ok(None) };
-        let principal = Arc::new(principal);
-        let credentials = self.credentials();
-        if !may_come_from(&principal, address) {
+        let read = self.read(|db| read(db, credential))?;
+        // What is refused is no use of it.
+        let Some(principal) = read.filter(|principal| may_come_from(principal, address)) else {
             return Ok(None);
-        }
+        };
+        let (principal, credentials) = (Arc::new(principal), self.credentials());
         credentials.note_use(&principal);
         let known = Known { principal: Arc::clone(&principal), rights, read_at };
         let mut all = credentials.known.write().unwrap_or_else(PoisonError::into_inner);

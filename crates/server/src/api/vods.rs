@@ -95,7 +95,7 @@ async fn list(follower: Following<OnApp>, ask: Ask<Nothing, Filter>) -> Result<L
         return Ok(Listing::Part(List::page(listed.data, listed.total, limit, offset)));
     }
     // What can be refused is, as long as it can be said.
-    let share = follower.place().await?;
+    let share = follower.place()?;
     let (first, place) = behind(&follower.on, &filter, None).await?;
     let following = Arc::new((follower, filter, share));
     let others = stream::unfold(place, move |place| {

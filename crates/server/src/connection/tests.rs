@@ -296,16 +296,19 @@ async fn connections_beyond_the_most_are_told_so() {
     clients.truncate(MOST - 1);
     server.connections(MOST as u64 - 1).await;
     clients.push(server.connect());
-    let clients = blocking(move || {
+    are_served(clients).await;
+    server.stop().await;
+}
+
+/// Each of these connections is answered, and then all are closed.
+async fn are_served(mut clients: Vec<std::net::TcpStream>) {
+    let answered = move || {
         for client in &mut clients {
             send(client, "/health").unwrap();
             assert_eq!(answer(client).unwrap().1, b"alive");
         }
-        clients
-    })
-    .await;
-    drop(clients);
-    server.stop().await;
+    };
+    blocking(answered).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,15 +346,7 @@ async fn one_address_has_a_share_of_the_connections() {
     drop(clients.remove(0));
     server.connections(5 * SHARE as u64 - 1).await;
     clients.push(from("127.0.0.1").await);
-    let clients = blocking(move || {
-        for client in &mut clients {
-            send(client, "/health").unwrap();
-            assert_eq!(answer(client).unwrap().1, b"alive");
-        }
-        clients
-    })
-    .await;
-    drop(clients);
+    are_served(clients).await;
     server.stop().await;
 }
 

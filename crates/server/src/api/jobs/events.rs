@@ -38,7 +38,7 @@ pub(super) struct Events {
 
 pub(super) async fn follow(follower: Following<Caller>, ask: Ask<One>) -> Result<Events, ApiError> {
     let about = find(&follower.on, &ask.path.id, Permission::AppRead).await?;
-    let place = follower.place().await?;
+    let place = follower.place()?;
     let mut job = follower.on.hub.watch_job_async(&ask.path.id).await?;
     // How it stands comes first.
     job.mark_changed();
