@@ -176,15 +176,24 @@ impl Hub {
             actor: None,
             meant: None,
         };
-        if let Some(logs) = config.logs.as_ref().filter(|logs| logs.start(&hub)) {
-            let _ = hub.shared.logs.set(logs.clone());
+        let started = hub.start(config);
+        if started.is_err() {
+            // The thread that writes the log would outlast it.
+            let _ = hub.close();
         }
-        hub.finish_steps()?;
-        hub.note_down(jobs::fail_interrupted)?;
+        started.map(|()| hub)
+    }
+
+    fn start(&self, config: &HubConfig) -> Result<()> {
+        if let Some(logs) = config.logs.as_ref().filter(|logs| logs.start(self)) {
+            let _ = self.shared.logs.set(logs.clone());
+        }
+        self.finish_steps()?;
+        self.note_down(jobs::fail_interrupted)?;
         if config.upkeep {
-            hub.shared.services.upkeep.start(&hub);
+            self.shared.services.upkeep.start(self);
         }
-        Ok(hub)
+        Ok(())
     }
 
     /// Leases an app: its database is open, and stays so until the lease and its clones are gone.

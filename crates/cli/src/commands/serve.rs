@@ -120,13 +120,16 @@ async fn serve(context: Context, logs: LogSink) -> anyhow::Result<Code> {
     tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
     announcer.listening(&address);
     announcer.ready(&tally);
-    if json {
+    let told = if json {
         let started = Started { address, created: hub.created(), take_over: hub.split() };
-        output::result(true, &started, &"")?;
-    }
-    let served = serving.await?;
+        output::result(true, &started, &"")
+    } else {
+        Ok(())
+    };
+    let served = if told.is_ok() { serving.await? } else { Ok(()) };
     tracing::info!("stopping");
     close(hub).await?;
+    told?;
     served?;
     announcer.say("stopped");
     Ok(Code::Done)
@@ -147,13 +150,22 @@ fn open(
         ..context.boot_config(Arc::new(Older::default()))
     };
     let hub = Hub::open(&config, &context.progress())?;
+    let begun = begin(&hub, bound);
+    if begun.is_err() {
+        // Its threads would outlast it, and the process would end while they have the files open.
+        let _ = hub.close();
+    }
+    begun.map(|(tally, token)| Opened { hub, tally, token })
+}
+
+fn begin(hub: &Hub, bound: SocketAddr) -> Result<(Tally, Option<Token>), HubError> {
     // Before the first write, so that a damaged registry is left as it was.
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;
     if let Some(local) = on_this_machine(bound) {
         hub.announce(&format!("http://{local}"))?;
     }
-    Ok(Opened { hub, tally, token })
+    Ok((tally, token))
 }
 
 /// Where commands on this machine reach the server as such; none where it listens for others only.
