@@ -150,12 +150,11 @@ fn protection_of_apps(control: &Path) -> Result<Protection, HubError> {
 
 /// Apps that have a database, and nothing at all where they should be: their disk is not mounted, and
 /// nothing may be made in its place. Whether a single app is there is found out when it is used.
+///
+/// The apps are counted in any case, so that a damaged registry is refused before anything is written.
 fn refuse_missing_disk(control: &Control, data: &DataDir) -> Result<(), HubError> {
-    if durable::has_visible_entry(&data.apps())? {
-        return Ok(());
-    }
     let tally = control.query(apps::tally).map_err(HubError::control)?;
-    if tally.total == tally.pending + tally.missing {
+    if tally.total == tally.pending + tally.missing || durable::has_visible_entry(&data.apps())? {
         return Ok(());
     }
     let registered = usize::try_from(tally.total).unwrap_or(usize::MAX);

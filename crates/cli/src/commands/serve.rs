@@ -159,7 +159,6 @@ fn open(
 }
 
 fn begin(hub: &Hub, bound: SocketAddr) -> Result<(Tally, Option<Token>), HubError> {
-    // Before the first write, so that a damaged registry is left as it was.
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;
     if let Some(local) = on_this_machine(bound) {
