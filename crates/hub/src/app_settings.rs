@@ -13,7 +13,7 @@ use crate::secrets::{Secret, Secrets};
 use crate::yaml::{self, YamlError};
 
 /// What the audit calls a change of an app's configuration.
-const CONFIGURE: &str = "app.configure";
+pub(crate) const CONFIGURE: &str = "app.configure";
 
 impl Hub {
     /// An app's configuration; an app without the file has an empty one.
@@ -40,7 +40,7 @@ impl Hub {
         let deed = Deed::of(CONFIGURE).target("config.yaml").detail(json!({ "blake3": patched.digest() }));
         self.begin(&deed, number)?;
         let written = patched.write(&place.config());
-        self.settle_configuring(number, &place)?;
+        self.or_later(number, id, || self.conclude_configuring(number, &place))?;
         written?;
         Ok(patched)
     }
@@ -60,6 +60,12 @@ impl Hub {
     /// Says in the audit how changes of an app's configuration ended: the file is what one of them made of it,
     /// or it is not.
     pub(crate) fn settle_configuring(&self, number: i64, place: &AppPlace) -> Result<()> {
+        // One that is begun at this moment is not ended by anybody else.
+        let _one_at_a_time = self.shared.settings_writer();
+        self.conclude_configuring(number, place)
+    }
+
+    fn conclude_configuring(&self, number: i64, place: &AppPlace) -> Result<()> {
         let begun = self.read(move |db| deeds::begun(db, number, CONFIGURE))?;
         let Some(last) = begun.last() else { return Ok(()) };
         let detail: Value = last

@@ -157,6 +157,8 @@ impl Hub {
             if place.is_own_mount()? {
                 return Err(HubError::OwnMount { dir: place.dir().to_owned() });
             }
+            // What the directory shows of deeds that were begun; in the trash nobody looks.
+            self.settle_by_directory(number, &alone)?;
             let begun = self.beginning(&Deed::of(apps::DELETE).target(id));
             self.write(move |db| {
                 let marked = apps::mark_deleting(db, number)?;

@@ -9,13 +9,14 @@ use streamhub_appstore::{Identity, outbox};
 use streamhub_control::apps::{self, App, AppState};
 use streamhub_control::attention::{self, Attention};
 use streamhub_control::deeds::{self, Outcome};
+use streamhub_engine::cache::Exclusive;
 use streamhub_engine::{AppId, Database, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::lease::Lease;
 use crate::life::RENAME;
-use crate::opener::OUTBOX;
+use crate::opener::{AppOpener, OUTBOX};
 use crate::sealing::SEAL;
 use crate::upkeep::Errand;
 
@@ -44,11 +45,7 @@ impl Hub {
             self.resume_rename(number, &marked.reference)?;
         }
         let Some((app, id)) = self.by_number(number)? else { return Ok(()) };
-        {
-            // One that is begun at this moment is not ended by anybody else.
-            let _one_at_a_time = self.shared.settings_writer();
-            self.settle_configuring(number, &self.data().app(&id))?;
-        }
+        self.settle_configuring(number, &self.data().app(&id))?;
         let is_half_done = matches!(app.state, AppState::Creating | AppState::Deleting);
         if !is_half_done && !self.is_sealing(number)? {
             return Ok(());
@@ -64,6 +61,12 @@ impl Hub {
             },
             _ => Ok(()),
         }
+    }
+
+    /// Says in the audit how the deeds ended of which an app's directory shows it.
+    pub(crate) fn settle_by_directory(&self, number: i64, alone: &Exclusive<AppOpener>) -> Result<()> {
+        self.settle_configuring(number, &self.data().app(alone.id()))?;
+        self.settle_sealing(number, alone)
     }
 
     fn by_number(&self, number: i64) -> Result<Option<(App, AppId)>> {

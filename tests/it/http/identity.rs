@@ -74,6 +74,10 @@ fn sessions_are_listed_and_end_when_they_are_told_to() {
     let (one, other) = (site.log_in("root@example.org"), site.log_in("root@example.org"));
     let listed = site.get(&one, "/auth/sessions").json();
     assert_eq!(listed["total"], 3);
+    // Those that began last come first.
+    let current: Vec<bool> =
+        listed["data"].as_array().expect("a list").iter().map(|session| session["current"] == true).collect();
+    assert_eq!(current, [false, true, false]);
     assert!(!listed.to_string().contains("ss_"), "no token is shown: {listed}");
     assert_eq!(site.ask("POST", "/auth/logout", &other, None).status, 204);
     assert_eq!(site.get(&other, "/account").status, 401);

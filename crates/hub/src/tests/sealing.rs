@@ -6,6 +6,7 @@ use streamhub_engine::{durable, seal};
 
 use super::*;
 use crate::acting::{Actor, Deed};
+use crate::app_settings::CONFIGURE;
 use crate::sealing::SEAL;
 
 fn outcomes(hub: &Hub) -> Vec<(String, String)> {
@@ -36,6 +37,25 @@ fn a_sealing_is_told_of_with_how_it_ended() {
         assert_eq!(hub.read(deeds_left).unwrap(), 0);
         hub.close().unwrap();
     }
+}
+
+#[test]
+fn a_deletion_says_first_how_sealings_and_configurings_ended() {
+    let site = Site::new();
+    let hub = site.hub("a");
+    let app = created(&hub, "news-24");
+    let acting = hub.acting(Actor::new("user:ana"));
+    // As where it could not be written down how they ended.
+    acting.begin(&Deed::of(SEAL).target("news-24"), app.id).unwrap();
+    acting.begin(&Deed::of(CONFIGURE).target("config.yaml"), app.id).unwrap();
+    acting.delete(&id("news-24")).unwrap();
+    let told = |action: &str, outcome: Outcome| (action.to_owned(), outcome.to_string());
+    assert_eq!(
+        outcomes(&hub),
+        [told("app.delete", Outcome::Done), told(CONFIGURE, Outcome::Failed), told(SEAL, Outcome::Failed),]
+    );
+    assert_eq!(hub.read(deeds_left).unwrap(), 0);
+    hub.close().unwrap();
 }
 
 fn deeds_left(db: &Connection) -> streamhub_control::SqlResult<i64> {

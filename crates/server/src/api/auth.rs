@@ -72,6 +72,16 @@ struct Begun {
     user: User,
 }
 
+/// A session of the caller's.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    #[serde(flatten)]
+    session: Session,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
 /// One session.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
@@ -117,10 +127,12 @@ async fn logout(person: Person, _: Ask) -> Result<Done, ApiError> {
     Ok(Done)
 }
 
-async fn list(person: Person, ask: Ask<Nothing, Paging>) -> Result<List<Session>, ApiError> {
+async fn list(person: Person, ask: Ask<Nothing, Paging>) -> Result<List<Own>, ApiError> {
     let (limit, offset) = ask.query.checked()?;
-    let all = person.hub.on_control(move |hub| hub.sessions(&person.user.id)).await?;
-    Ok(List::slice(all, limit, offset))
+    let (user, asking) = (person.user.id, person.session);
+    let all = person.hub.on_control(move |hub| hub.sessions(&user)).await?;
+    let own = |session: Session| Own { current: session.id == asking, session };
+    Ok(List::slice(all.into_iter().map(own), limit, offset))
 }
 
 async fn revoke_all(person: Person, _: Ask) -> Result<Done, ApiError> {
