@@ -29,9 +29,11 @@ pub struct Key {
     principal: String,
     hash: String,
     seal: [u8; 32],
+    print: [u8; 32],
 }
 
-/// What is kept of a request: which key, and a print of what was asked for.
+/// What is kept of a request: which key, and a print of what was asked for, which only who has the key can make:
+/// what was asked for may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     principal: String,
@@ -42,8 +44,8 @@ pub struct Asked {
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// The print of what was asked for.
-    pub request: String,
+    /// What it was.
+    pub asked: Asked,
     /// What the audit says of it; none where that is pruned already.
     pub done: Option<Recorded>,
     /// The answer, where it was kept and can be unsealed.
@@ -62,7 +64,7 @@ pub struct Answer {
 impl Key {
     /// The key of a principal.
     pub fn new(principal: &str, key: &str) -> Self {
-        // The principal is part of both, and what follows it begins where it ends.
+        // The principal is part of all, and what follows it begins where it ends.
         let digest = |purpose: &str| {
             Sha256::new()
                 .chain_update(purpose)
@@ -75,12 +77,14 @@ impl Key {
             principal: principal.to_owned(),
             hash: format!("{:x}", digest("streamhub idempotency key:")),
             seal: digest("streamhub idempotency seal:").into(),
+            print: digest("streamhub idempotency print:").into(),
         }
     }
 
     /// A request with this key.
     pub fn ask(&self, request: &str) -> Asked {
-        Asked { principal: self.principal.clone(), key: self.hash.clone(), request: request.to_owned() }
+        let print = Sha256::new().chain_update(self.print).chain_update(request).finalize();
+        Asked { principal: self.principal.clone(), key: self.hash.clone(), request: format!("{print:x}") }
     }
 
     /// What tells this key from any other.
@@ -134,8 +138,8 @@ pub fn remember(db: &Connection, asked: &Asked, audit_id: i64) -> Result<()> {
     .map(drop)
 }
 
-/// Keeps the answer to a request that was carried out.
-pub fn keep_answer(db: &Connection, key: &Key, answer: &Answer) -> Result<()> {
+/// Keeps the answer to a request that was carried out. Says whether anything is known of that.
+pub fn keep_answer(db: &Connection, key: &Key, answer: &Answer) -> Result<bool> {
     db.prepare_cached(
         "UPDATE _streamhub_idempotency SET status = :status, answer = :answer \
          WHERE principal = :principal AND key = :key",
@@ -146,7 +150,7 @@ pub fn keep_answer(db: &Connection, key: &Key, answer: &Answer) -> Result<()> {
         ":status": answer.status,
         ":answer": key.sealed(&answer.body),
     })
-    .map(drop)
+    .map(|kept| kept == 1)
 }
 
 /// What became of the request with this key; none where there was none.
@@ -164,7 +168,8 @@ pub fn recall(db: &Connection, key: &Key) -> Result<Option<Remembered>> {
         .optional()?;
     let Some((request, audit_id, kept)) = row else { return Ok(None) };
     let answer = kept.and_then(|(status, sealed)| key.unsealed(&sealed).map(|body| Answer { status, body }));
-    Ok(Some(Remembered { request, done: audit::get(db, audit_id)?, answer }))
+    let asked = Asked { principal: key.principal.clone(), key: key.hash.clone(), request };
+    Ok(Some(Remembered { asked, done: audit::get(db, audit_id)?, answer }))
 }
 
 /// Removes the oldest rows from before this time, [`PRUNE_CHUNK`] at the most, and returns how many.
@@ -203,11 +208,13 @@ mod tests {
         let audit_id = audit::append(&db, &Entry::now("token:1", "token.create", "ok")).unwrap();
         remember(&db, &key.ask("print"), audit_id).unwrap();
         let found = recall(&db, &key).unwrap().unwrap();
-        assert_eq!((&*found.request, found.answer), ("print", None));
+        assert_eq!((&found.asked, found.answer), (&key.ask("print"), None));
+        assert_ne!(found.asked, key.ask("another"));
         assert_eq!(found.done.unwrap().id, audit_id);
 
         let answer = Answer { status: 201, body: b"{\"token\":\"sk_x\"}".to_vec() };
-        keep_answer(&db, &key, &answer).unwrap();
+        assert!(!keep_answer(&db, &Key::new("token:2", "0f3a"), &answer).unwrap());
+        assert!(keep_answer(&db, &key, &answer).unwrap());
         assert_eq!(recall(&db, &key).unwrap().unwrap().answer, Some(answer));
         for other in [Key::new("token:2", "0f3a"), Key::new("token:1", "0f3b"), Key::new("token:10", "f3a")] {
             assert_eq!(recall(&db, &other).unwrap(), None, "{other:?}");
@@ -215,18 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn neither_key_nor_answer_can_be_read_in_the_database() {
+    fn neither_key_nor_request_nor_answer_can_be_read_in_the_database() {
         let db = database();
         let key = Key::new("token:1", "my-own-key");
         let audit_id = audit::append(&db, &Entry::now("token:1", "token.create", "ok")).unwrap();
         remember(&db, &key.ask("print"), audit_id).unwrap();
         keep_answer(&db, &key, &Answer { status: 201, body: b"sk_secret".to_vec() }).unwrap();
         let (stored, sealed): (String, Vec<u8>) = db
-            .query_row("SELECT key, answer FROM _streamhub_idempotency", [], |row| {
+            .query_row("SELECT key || request_hash, answer FROM _streamhub_idempotency", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .unwrap();
-        assert!(!stored.contains("my-own-key"));
+        assert!(!stored.contains("my-own-key") && !stored.contains("print"));
+        // Who guesses what was asked for cannot see whether the guess is right.
+        assert_ne!(Key::new("token:1", "another").ask("print").request, key.ask("print").request);
         assert!(!sealed.windows(9).any(|window| window == b"sk_secret"));
 
         // A damaged answer is no answer.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use streamhub_appstore::schema::SCHEMA;
-use streamhub_appstore::{Identity, WriteTx, identity, streams};
+use streamhub_appstore::{Identity, WriteTx, identity, outbox, streams};
 use streamhub_control::apps::{self, App, AppState, Refused};
 use streamhub_control::{Connection, TenantId, attention, tenants};
 use streamhub_engine::error::SqliteContext;
@@ -318,8 +318,11 @@ impl Hub {
         };
         SCHEMA.migrate(&mut db, From::Ours, |tx| {
             identity.write(tx).and_then(|()| identity::append_lineage(tx).map(drop)).of(&path)?;
-            // What was live where it comes from is not live here.
-            streams::end_all(&mut WriteTx::within(tx))?;
+            let tx = &mut WriteTx::within(tx);
+            // What was live where it comes from is not live here, and what was done and used there is not to be
+            // told here.
+            streams::end_all(tx)?;
+            outbox::forget_told(tx)?;
             Ok::<_, HubError>(())
         })?;
         db.checkpoint()?;

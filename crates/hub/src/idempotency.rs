@@ -95,7 +95,7 @@ impl Hub {
         let Some(found) = self.read(|db| idempotency::recall(db, &repeatable.key))? else {
             return Ok(Some(Recall::Fresh(under_way)));
         };
-        if repeatable.key.ask(&found.request) != repeatable.asked {
+        if found.asked != repeatable.asked {
             return Ok(Some(Recall::Another));
         }
         let Some(done) = found.done else { return Ok(Some(Recall::Forgotten)) };
@@ -108,12 +108,20 @@ impl Hub {
         }))
     }
 
-    /// Keeps the answer to the request for which this hub acts, for whoever sends it again.
-    pub fn keep_answer(&self, answer: Answer) -> Result<()> {
+    /// Keeps the answer to the request for which this hub acts, for whoever sends it again. The app is the one that
+    /// the request changed, where it did: what was done to it has to be told first.
+    pub fn keep_answer(&self, app: Option<&AppId>, answer: Answer) -> Result<()> {
         let Some(repeatable) = self.actor.as_ref().and_then(|actor| actor.repeatable.clone()) else {
             return Ok(());
         };
-        self.note_down(move |db| idempotency::keep_answer(db, &repeatable.key, &answer))
+        if let Some(app) = app {
+            self.ship(app)?;
+        }
+        let is_known = self.note_down(move |db| idempotency::keep_answer(db, &repeatable.key, &answer))?;
+        if !is_known {
+            tracing::warn!("an answer is not kept, since the audit does not tell what it answers");
+        }
+        Ok(())
     }
 
     /// Forgets what became of requests of long ago.

@@ -17,9 +17,11 @@ use streamhub_engine::error::SqliteContext;
 use streamhub_engine::{AppId, Database, Uuid, durable};
 
 use crate::acting::Deed;
+use crate::app_details::check_names;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
+use crate::outbox::Untold;
 
 /// Attention: an app is being renamed to what the reference says.
 pub(crate) const RENAME: &str = "rename";
@@ -83,6 +85,7 @@ impl NewApp {
 impl Hub {
     /// Makes an app with an empty database. When this returns the app is durable and in service.
     pub fn create(&self, new: &NewApp) -> Result<App> {
+        check_names(new.display_name.as_deref(), new.room_prefix.as_deref())?;
         self.refuse_taken(&new.name)?;
         let alone = self.alone(&new.name)?;
         let place = self.data().app(&new.name);
@@ -222,8 +225,13 @@ impl Hub {
         let mut deletion = Deletion { dir: trash.join(&name), flaw: None };
         // Where the app is in the trash already, what lies in its place is somebody else's.
         if place.exists()? && !durable::exists(&deletion.dir)? {
-            // A database that is damaged, or cannot be sealed, goes to the trash all the same.
-            let ended = self.end_streams(&place, app);
+            // A database that is damaged, or cannot be sealed, goes to the trash all the same; one whose outbox
+            // the control database does not take does not, since in the trash nobody looks into it.
+            let told = match self.ship_closed(&place, app) {
+                Err(Untold::Unwritten(error)) => return Err(error),
+                told => told.map_err(HubError::from),
+            };
+            let ended = told.and_then(|()| self.end_streams(&place, app));
             deletion.flaw = ended.as_ref().err().map(ToString::to_string);
             if let Err(error) = ended.and_then(|()| self.seal_alone(alone)) {
                 tracing::warn!(app.id = %alone.id(), %error, "a deleted app is not sealed");

@@ -14,7 +14,6 @@ use streamhub_engine::{AppId, Database, durable};
 
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::lease::Lease;
 use crate::life::RENAME;
 use crate::opener::{AppOpener, OUTBOX};
 use crate::sealing::SEAL;
@@ -170,25 +169,6 @@ impl Hub {
             self.forget_empty_outboxes()?;
         }
         Ok(())
-    }
-
-    /// Does the work in an app's outbox; where it is empty then, the app needs no attention for it.
-    pub(crate) fn ship_from(&self, lease: &Lease) -> Result<()> {
-        const AT_ONCE: u32 = 100;
-        let (app, mut after) = (lease.registered().clone(), 0);
-        let mut failed = None;
-        loop {
-            let pending = lease.read(|tx| outbox::peek(tx, after, AT_ONCE).map_err(HubError::from))?;
-            let Some(last) = pending.last() else { break };
-            after = last.seq;
-            let carried_out = crate::outbox::carry_out(self, lease, &app, pending);
-            failed = failed.or(carried_out.failed);
-            let done = carried_out.done;
-            if !done.is_empty() {
-                lease.write(move |tx| outbox::remove(tx, &done).map_err(HubError::from))?;
-            }
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Forgets that the outboxes of apps that were closed since may hold work: they were empty.

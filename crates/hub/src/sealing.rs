@@ -13,7 +13,7 @@ use streamhub_engine::seal::{self, Seal};
 use streamhub_engine::{AppId, Database, Unopened, durable};
 
 use crate::acting::Deed;
-use crate::error::Result;
+use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
 use crate::status;
@@ -51,9 +51,9 @@ impl Unsealed {
 }
 
 impl Hub {
-    /// Seals an app: waits for its users, writes everything into its database file, makes that durable and
-    /// writes `app.seal` beside it. From then on the directory can be copied, until the next write breaks
-    /// the seal.
+    /// Seals an app: waits for its users, has told what its outbox has to tell, writes everything into its database
+    /// file, makes that durable and writes `app.seal` beside it. From then on the directory can be copied, until the
+    /// next write breaks the seal.
     pub fn seal(&self, id: &AppId) -> Result<Seal> {
         let alone = self.alone(id)?;
         let place = self.data().app(id);
@@ -61,7 +61,10 @@ impl Hub {
         opener::judge_own(&place.db(), &registered)?;
         judge::refuse_damage(&Database::inspect(&place.db())?, Check::Quick)?;
         self.begin(&Deed::of(SEAL).target(id), registered.id)?;
-        let sealed = self.seal_alone(&alone);
+        let sealed = self
+            .ship_closed(&place, &registered)
+            .map_err(HubError::from)
+            .and_then(|()| self.seal_alone(&alone));
         let outcome = if sealed.is_ok() { Outcome::Done } else { Outcome::Failed };
         self.or_later(registered.id, id, || self.conclude_sealing(registered.id, outcome))?;
         sealed
@@ -146,6 +149,13 @@ impl Hub {
     /// Seals an app that nobody uses by `deadline`, and says whether there was none who did.
     fn seal_by(&self, id: &AppId, deadline: Instant) -> bool {
         let Ok(alone) = self.shared.cache.exclusive_until(id, deadline) else { return false };
+        let told = self
+            .registered(id.as_str())
+            .and_then(|registered| Ok(self.ship_closed(&self.data().app(id), &registered)?));
+        // It is told at the next start otherwise; a copy tells nothing where it is adopted.
+        if let Err(error) = told {
+            tracing::debug!(app.id = %id, %error, "what was done to an app is not told yet");
+        }
         if let Err(error) = self.seal_alone(&alone) {
             tracing::warn!(app.id = %id, %error, "an app cannot be sealed");
         }

@@ -16,6 +16,7 @@ mod jobs;
 mod jobs_of_apps;
 mod maintenance;
 mod metering;
+mod outbox;
 mod pre_migrate;
 mod sealing;
 mod stopping;

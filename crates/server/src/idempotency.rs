@@ -78,7 +78,7 @@ where
         let app = app.clone();
         move |hub| hub.recall(app.as_ref())
     });
-    let (response, _under_way) = match recall.await? {
+    let (mut response, under_way) = match recall.await? {
         Some(Recall::Fresh(under_way)) => (answer(None).await?, Some(under_way)),
         Some(Recall::Answered(done, _) | Recall::Done(done)) if !may_see(&done.entry) => {
             return Err(ApiError::NotFound);
@@ -95,10 +95,18 @@ where
         axum::body::to_bytes(body, usize::MAX).await.map_err(|error| ApiError::Broken(error.to_string()))?;
     let kept = Answer { status: parts.status.as_u16(), body: body.to_vec() };
     // It was carried out; that its answer is not kept is no reason to say anything else.
-    if let Err(error) = hub.on_control(move |hub| hub.keep_answer(kept)).await {
+    let keeping = hub.blocking(app.as_ref(), {
+        let app = app.clone();
+        move |hub| hub.keep_answer(app.as_ref(), kept)
+    });
+    if let Err(error) = keeping.await {
         tracing::warn!(%error, "an answer is not kept for a request that may be sent again");
     }
-    Ok(Response::from_parts(parts, Body::from(body)))
+    response = Response::from_parts(parts, Body::from(body));
+    if under_way.is_none() {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 fn replayed(kept: Answer) -> Response {

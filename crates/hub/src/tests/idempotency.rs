@@ -2,7 +2,8 @@
 
 use super::Site;
 use crate::idempotency::{Answer, Recall, Repeatable};
-use crate::{Actor, AppId, Hub, NewApp, TenantChange, TenantId};
+use crate::progress::Silent;
+use crate::{Actor, AppId, Hub, HubConfig, NewApp, TenantChange, TenantId};
 
 fn acting(hub: &Hub, key: &str, print: &str) -> Hub {
     let actor = Actor { repeatable: Some(Repeatable::new("token:1", key, print)), ..Actor::new("token:1") };
@@ -24,7 +25,7 @@ fn what_was_done_is_known_when_it_is_asked_for_again() {
     drop(under_way);
     let Some(Recall::Done(done)) = first.recall(None).unwrap() else { panic!("it was done") };
     assert_eq!(done.entry.target.as_deref(), Some("acme"));
-    first.keep_answer(Answer { status: 201, body: b"{}".to_vec() }).unwrap();
+    first.keep_answer(None, Answer { status: 201, body: b"{}".to_vec() }).unwrap();
     assert!(matches!(first.recall(None).unwrap(), Some(Recall::Answered(_, Answer { status: 201, .. }))));
     assert!(matches!(acting(&hub, "key", "another").recall(None).unwrap(), Some(Recall::Another)));
     assert!(is_fresh(&acting(&hub, "another", "print"), None));
@@ -57,4 +58,20 @@ fn a_change_of_an_app_is_known_before_upkeep_got_to_it() {
     let vod = adding.app(&id).unwrap().create_vod(crate::vods::NewVod::named("a.mp4")).unwrap();
     let Some(Recall::Done(done)) = adding.recall(Some(&id)).unwrap() else { panic!("it was done") };
     assert_eq!((&*done.entry.action, done.entry.target), ("vod.create", Some(vod.id.to_string())));
+}
+
+#[test]
+fn the_answer_to_a_change_of_an_app_is_kept_before_upkeep_got_to_it() {
+    let site = Site::new();
+    let hub = Hub::open(&HubConfig { upkeep: false, ..site.config("data") }, &Silent).unwrap();
+    let id: AppId = "news-24".parse().unwrap();
+    hub.create(&NewApp::new(id.clone(), TenantId::platform())).unwrap();
+    let adding = acting(&hub, "add", "print");
+    assert!(is_fresh(&adding, Some(&id)));
+    adding.app(&id).unwrap().create_vod(crate::vods::NewVod::named("a.mp4")).unwrap();
+    adding.keep_answer(Some(&id), Answer { status: 201, body: b"{}".to_vec() }).unwrap();
+    assert!(matches!(
+        adding.recall(Some(&id)).unwrap(),
+        Some(Recall::Answered(_, Answer { status: 201, .. }))
+    ));
 }
