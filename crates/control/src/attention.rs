@@ -74,8 +74,8 @@ pub fn apps(db: &Connection) -> Result<Vec<i64>> {
         .collect()
 }
 
-/// Reserves one of the tenant's concurrent streams. A stream that is reserved already needs no more.
-/// Says whether there was none before.
+/// Reserves one of the tenant's concurrent streams, as long as it may send more in this month: a stream is what
+/// sends. A stream that is reserved already needs no more. Says whether there was none before.
 pub fn reserve_stream(
     db: &Connection,
     app_id: i64,
@@ -88,11 +88,13 @@ pub fn reserve_stream(
     let tenant: TenantId = db
         .prepare_cached("SELECT coalesce(tenant_id, 'platform') FROM apps WHERE id = :app")?
         .query_row(named_params! { ":app": app_id }, |row| row.get(0))?;
-    let admitted = quotas.admit(db, &tenant, Metric::ConcurrentStreams)?;
-    if admitted.is_ok() {
-        add(db, app_id, STREAM, stream_id)?;
+    for metric in [Metric::ConcurrentStreams, Metric::EgressGbMonth] {
+        if let Err(exceeded) = quotas.admit(db, &tenant, metric)? {
+            return Ok(Err(exceeded));
+        }
     }
-    Ok(admitted.map(|()| true))
+    add(db, app_id, STREAM, stream_id)?;
+    Ok(Ok(true))
 }
 
 /// Gives a reservation back. Says whether there was one.

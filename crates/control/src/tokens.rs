@@ -280,7 +280,7 @@ mod tests {
         apps::mark_deleted(&db, one, &"one-1".parse().unwrap()).unwrap().unwrap();
         assert!(!works());
         assert!(create(&db, &new("ci", Reach::App(one), &acme)).unwrap().is_err());
-        apps::begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+        apps::begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
         apps::finish_undelete(&db, one).unwrap().unwrap();
         assert!(works());
         // Another system's token without an app reaches none.

@@ -314,9 +314,13 @@ impl Hub {
         self.read(|db| apps::deleted_page(db, within, keep, page))
     }
 
-    /// The app of this name that [`undelete`](Self::undelete) would bring back, where there is one.
-    pub fn last_deleted(&self, id: &AppId) -> Result<Option<App>> {
-        self.read(|db| Ok(apps::last_deleted(db, id)?.map(|app| apps::by_id(db, app)).transpose()?.flatten()))
+    /// The app of this name that was deleted last of those that somebody sees, where it can be brought back. It is
+    /// the one that [`undelete`](Self::undelete) brings back where that is [said](Self::meaning).
+    pub fn last_deleted(&self, id: &AppId, within: &Within) -> Result<Option<App>> {
+        self.read(|db| match apps::last_deleted(db, id, within)? {
+            Some(app) => apps::by_id(db, app),
+            None => Ok(None),
+        })
     }
 
     /// How many apps there are, and how many of them are out of service.

@@ -10,7 +10,7 @@ use serde_json::json;
 use streamhub_appstore::{Identity, Template, WriteTx, identity, streams};
 use streamhub_control::apps::{self, App, AppState, Refused, TrashName};
 use streamhub_control::deeds::{self, Outcome};
-use streamhub_control::{Connection, TenantId, attention};
+use streamhub_control::{Connection, TenantId, Within, attention};
 use streamhub_engine::cache::Exclusive;
 use streamhub_engine::data_dir::AppPlace;
 use streamhub_engine::error::SqliteContext;
@@ -85,7 +85,7 @@ impl NewApp {
 impl Hub {
     /// Makes an app with an empty database. When this returns the app is durable and in service.
     pub fn create(&self, new: &NewApp) -> Result<App> {
-        check_names(new.display_name.as_deref(), new.room_prefix.as_deref())?;
+        check_names(new.display_name.as_ref(), new.room_prefix.as_ref())?;
         self.refuse_taken(&new.name)?;
         let alone = self.alone(&new.name)?;
         let place = self.data().app(&new.name);
@@ -270,12 +270,9 @@ impl Hub {
         }
         let (name, quotas) = (id.clone(), self.shared.config.quotas);
         let begun = self.beginning(&Deed::of(apps::UNDELETE).target(id));
-        let meant = self.meant(id.as_str());
+        let within = self.meant(id.as_str()).map_or(Within::Everything, Within::App);
         let undelete = move |db: &Connection| {
-            if meant.is_some() && apps::last_deleted(db, &name)? != meant {
-                return Ok(Err(Refused::Unknown { app: name.to_string() }));
-            }
-            let app = apps::begin_undelete(db, &name, quotas)?;
+            let app = apps::begin_undelete(db, &name, &within, quotas)?;
             if let Ok(app) = &app {
                 begun(db, app.id)?;
             }

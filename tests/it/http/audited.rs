@@ -288,7 +288,7 @@ fn what_is_refused_leaves_one_entry_that_says_why() {
         ("vod.update", "PATCH", "/apps/news-24/vods/99", &root, Some(json!({ "name": "a" })), 404, "refused"),
         ("user.create", "POST", "/users", &root, Some(json!({ "email": 7 })), 400, "refused"),
         // It is begun and taken back.
-        ("app.undelete", "POST", "/trash/spoilt-1/restore", &root, Some(json!({})), 500, "failed"),
+        ("app.undelete", "POST", "/trash/spoilt-1/restore", &root, Some(json!({})), 503, "failed"),
     ];
     let mut requests = Vec::new();
     for (number, (route, method, path, bearer, body, status, _)) in cases.iter().enumerate() {
@@ -328,6 +328,24 @@ fn it_says_what_somebody_was_given() {
         (&given["plan"], &given["quotas"], &given["name"]),
         (&json!("pro"), &json!({ "maxApps": 3 }), &Value::Null)
     );
+}
+
+#[test]
+fn an_app_comes_back_although_somebody_elses_of_its_name_was_deleted_since() {
+    let site = Site::new();
+    for tenant in ["acme", "beta"] {
+        site.made("/tenants", &json!({ "id": tenant }));
+    }
+    let ana = site.person("ana@example.org", Some(("acme", "owner")));
+    for tenant in ["acme", "beta"] {
+        site.app(tenant, "news-24");
+        assert_eq!(site.ask("DELETE", "/apps/news-24", &site.root, None).status, 200);
+    }
+    let back = site.ask("POST", "/trash/news-24/restore", &ana, None);
+    assert_eq!((back.status, &back.json()["tenantId"]), (200, &json!("acme")));
+    // Its name is taken by then, and no other of that name is the caller's.
+    assert_eq!(site.ask("POST", "/trash/news-24/restore", &ana, None).status, 404);
+    assert_eq!(site.ask("POST", "/trash/news-24/restore", &site.root, None).status, 409);
 }
 
 #[test]

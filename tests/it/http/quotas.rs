@@ -169,6 +169,18 @@ fn what_is_sent_and_recorded_is_metered_once_with_history() {
     };
     assert_eq!((amount("egress_bytes"), amount("recording_seconds")), (json!(1_500_000_001), json!(90)));
 
+    // A stream that begins would send more; one that is live goes on.
+    let start = |name: &str| {
+        site.post(&site.root, "/apps/news-24/streams", &json!({ "streamId": name, "type": "rtmp" }))
+    };
+    assert_eq!(start("one").status, 201);
+    let limit = json!({ "quotas": { "maxEgressGbMonth": 1 } });
+    assert_eq!(site.ask("PATCH", "/tenants/acme", &site.root, Some(&limit)).status, 200);
+    let refused = start("two");
+    assert_eq!((refused.status, &refused.json()["metric"]), (429, &json!("egressGbMonth")));
+    assert_eq!(site.get(&site.root, "/apps/news-24/streams?status=active").json()["total"], 1);
+    assert_eq!(site.post(&site.root, "/apps/news-24/usage", &json!({ "egressBytes": 1 })).status, 204);
+
     for bad in
         [json!({}), json!({ "egressBytes": -1 }), json!({ "egressBytes": 1.5 }), json!({ "egress": 1 })]
     {

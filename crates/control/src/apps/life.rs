@@ -239,10 +239,15 @@ pub fn mark_deleted(db: &Connection, id: i64, trash_name: &TrashName) -> Result<
     Ok(stepped)
 }
 
-/// Gives the app of this name that was deleted last its name back, as `deleting`, before its directory
+/// Gives the app of this name that was [deleted last](last_deleted) its name back, as `deleting`, before its directory
 /// leaves the trash; [`trashed`] says where it is.
-pub fn begin_undelete(db: &Connection, name: &AppId, quotas: Enforcement) -> Result<Result<App, Refused>> {
-    let Some(app) = last_deleted(db, name)?.map(|id| by_id(db, id)).transpose()?.flatten() else {
+pub fn begin_undelete(
+    db: &Connection,
+    name: &AppId,
+    within: &Within,
+    quotas: Enforcement,
+) -> Result<Result<App, Refused>> {
+    let Some(app) = last_deleted(db, name, within)?.map(|id| by_id(db, id)).transpose()?.flatten() else {
         return Ok(Err(Refused::Unknown { app: name.to_string() }));
     };
     if by_name(db, name.as_str())?.is_some() {
@@ -263,16 +268,16 @@ pub fn begin_undelete(db: &Connection, name: &AppId, quotas: Enforcement) -> Res
     by_id(db, app.id).map(|app| app.ok_or_else(|| Refused::Unknown { app: name.to_string() }))
 }
 
-/// The number of the app of this name that was deleted last, of those that can come back.
-pub fn last_deleted(db: &Connection, name: &AppId) -> Result<Option<i64>> {
-    db.query_row(
+/// The number of the app of this name that was deleted last, of those among `within` that can come back.
+pub fn last_deleted(db: &Connection, name: &AppId, within: &Within) -> Result<Option<i64>> {
+    let sql = format!(
         "SELECT app_id FROM _streamhub_trash AS trash JOIN apps ON apps.id = trash.app_id \
-         WHERE trash.name = :name AND apps.state = 'deleted' \
+         WHERE trash.name = :name AND apps.state = 'deleted' AND {} \
          AND coalesce(apps.uuid, '') NOT LIKE '%~%' ORDER BY deleted_at DESC, app_id DESC LIMIT 1",
-        named_params! { ":name": name.as_str() },
-        |row| row.get(0),
-    )
-    .optional()
+        within.apps()
+    );
+    db.query_row(&sql, named_params! { ":name": name.as_str(), ":within": within }, |row| row.get(0))
+        .optional()
 }
 
 /// Puts an app back into service whose directory came back from the trash.

@@ -82,11 +82,12 @@ fn only_what_is_here_counts_against_the_quota() {
     assert_eq!(count_of(&db, &acme).unwrap(), 2);
     assert!(insert_creating(&db, &new_app("five", &acme), Enforcement::On).unwrap().is_err());
     // What comes back from the trash takes a place as well.
-    let full = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap_err();
+    let full =
+        begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap_err();
     assert!(matches!(full, Refused::QuotaExceeded(_)), "{full}");
     assert_eq!(state(&db, one), AppState::Deleted);
     abort_creating(&db, four).unwrap().unwrap();
-    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
     assert_eq!(count_of(&db, &acme).unwrap(), 2);
 
     unlimited(&db, &acme);
@@ -141,7 +142,8 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
     delete(&db, first, "one-first");
     let second = app(&db, "one", &acme);
     assert_ne!(first, second);
-    let refused = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap_err();
+    let refused =
+        begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap_err();
     assert_eq!(refused, Refused::NameTaken { name: "one".to_owned() });
 
     // Of the two that are in the trash, the one that went there last comes back.
@@ -151,7 +153,7 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
         [second],
     )
     .unwrap();
-    let coming = begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+    let coming = begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
     assert_eq!((coming.id, &*coming.name, coming.state), (first, "one", AppState::Deleting));
     assert_eq!(coming.uuid(), Some(Ok(uuid)));
     assert_eq!(trashed(&db, first).unwrap().unwrap().trash_name.to_string(), "one-first");
@@ -162,7 +164,8 @@ fn a_deleted_app_gives_its_name_away_and_gets_it_back() {
 
     forget(&db, second).unwrap().unwrap();
     assert_eq!(deleted(&db, Duration::ZERO).unwrap(), []);
-    let unknown = begin_undelete(&db, &app_id("two"), Enforcement::On).unwrap().unwrap_err();
+    let unknown =
+        begin_undelete(&db, &app_id("two"), &Within::Everything, Enforcement::On).unwrap().unwrap_err();
     assert_eq!(unknown, Refused::Unknown { app: "two".to_owned() });
 }
 
@@ -171,13 +174,13 @@ fn an_undelete_that_stopped_half_way_can_be_taken_back() {
     let db = database();
     let id = app(&db, "one", &TenantId::platform());
     delete(&db, id, "one-first");
-    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
     mark_deleted(&db, id, &"one-again".parse().unwrap()).unwrap().unwrap();
     let trash = deleted(&db, Duration::ZERO).unwrap();
     let shown: Vec<_> = trash.iter().map(|app| (app.id, &*app.name, app.trash_name.to_string())).collect();
     assert_eq!(shown, [(id, "one", "one-again".to_owned())]);
     assert_eq!(by_name(&db, "one").unwrap(), None);
-    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
     finish_undelete(&db, id).unwrap().unwrap();
     // The next life ends like any other.
     delete(&db, id, "one-third");
@@ -222,7 +225,7 @@ fn a_uuid_that_was_set_aside_comes_back_unless_another_app_has_it() {
     ));
     set_aside(&db, former).unwrap().unwrap();
     assert!(matches!(
-        begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap(),
+        begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap(),
         Err(Refused::Unknown { .. })
     ));
     // What was not finished gives it back, and an undelete is possible again.
@@ -239,7 +242,7 @@ fn a_uuid_that_was_set_aside_comes_back_unless_another_app_has_it() {
     set_aside(&db, second).unwrap().unwrap();
     give_back(&db, &uuid).unwrap();
     assert_eq!(by_uuid(&db, &uuid).unwrap().unwrap().id, second);
-    begin_undelete(&db, &app_id("one"), Enforcement::On).unwrap().unwrap();
+    begin_undelete(&db, &app_id("one"), &Within::Everything, Enforcement::On).unwrap().unwrap();
 }
 
 #[test]

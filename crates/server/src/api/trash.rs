@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, "/trash", "trash.list", Permission::AppDelete, list)
             .about("List deleted apps, and until when each is kept"),
         route(Method::POST, "/trash/{name}/restore", "app.undelete", Permission::AppDelete, restore)
-            .about("Bring the app of this name that was deleted last back from the trash")
+            .about("Bring the app of this name that was deleted last, of those that the caller sees, back from the trash")
             .may(&[StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS]),
     ]
 }
@@ -42,9 +42,9 @@ async fn list(caller: Somewhere, ask: Ask<Nothing, Paging>) -> Result<List<Delet
 
 async fn restore(caller: Somewhere, ask: Ask<Which>) -> Result<Found<View>, ApiError> {
     let Which { name } = ask.path;
-    let named = name.clone();
-    let last = caller.hub.on_control(move |hub| hub.last_deleted(&named)).await?;
-    let last = last.filter(|app| caller.within.has(app)).ok_or(ApiError::NotFound)?;
+    let (named, within) = (name.clone(), caller.within);
+    let last = caller.hub.on_control(move |hub| hub.last_deleted(&named, &within)).await?;
+    let last = last.ok_or(ApiError::NotFound)?;
     let hub = caller.hub.meaning(&name, last.id);
     Ok(Found(hub.undelete_async(&name).await?.into()))
 }
