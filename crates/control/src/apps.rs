@@ -90,9 +90,11 @@ words! {
 pub struct Tally {
     /// All that are registered.
     pub total: u64,
-    /// Those whose take-over is to be tried again at the next start.
+    /// Those that wait for a person. To the registry they are those whose take-over is to be tried again at the next
+    /// start; to a hub also those that cannot be opened.
     pub pending: u64,
-    /// Those with neither a directory nor a row of older data.
+    /// Those that are not there. To the registry they are those with neither a directory nor a row of older data; to a
+    /// hub also those whose database was lost since.
     pub missing: u64,
 }
 
@@ -226,6 +228,18 @@ pub fn tally(db: &Connection) -> Result<Tally> {
 /// How many apps the registry of an older system has.
 pub fn count(db: &Connection) -> Result<u64> {
     db.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))
+}
+
+/// The names of the apps that are in service.
+pub fn in_service(db: &Connection) -> Result<Vec<String>> {
+    db.prepare("SELECT name FROM apps WHERE state = 'active' AND coalesce(split_state, 'done') = 'done'")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Whether the app of this name is in service.
+pub fn is_in_service(db: &Connection, name: &str) -> Result<bool> {
+    Ok(by_name(db, name)?.is_some_and(|app| app.standing() == AppState::Active.as_str()))
 }
 
 /// Marks every app for the take-over; part of adopting an older registry.

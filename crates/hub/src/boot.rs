@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use streamhub_control::{Control, apps, schema::SCHEMA};
 use streamhub_engine::judge::{self, Standing};
 use streamhub_engine::lock::DirLock;
-use streamhub_engine::unopened::Protection;
+use streamhub_engine::unopened::{Protection, sidecar};
 use streamhub_engine::{
     DataDir, Database, Error, Unfit, Unopened, durable, filesystem, install, snapshot, time,
 };
@@ -89,8 +89,9 @@ pub(crate) fn boot(config: &HubConfig, progress: &dyn Progress) -> Result<Booted
         }
     };
     refuse_missing_disk(&control, &data)?;
-    tighten(path);
-    tighten(&data.secrets_file());
+    for file in [path, &sidecar(path, "-wal"), &sidecar(path, "-shm"), &data.secrets_file()] {
+        tighten(file);
+    }
     durable::create_dir(&data.apps())?;
     Ok(Booted { lock, data, site, control, created, split })
 }

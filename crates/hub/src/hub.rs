@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use streamhub_appstore::Template;
-use streamhub_control::apps::{self, App, Deleted, Tally};
+use streamhub_control::apps::{self, App, Deleted};
 use streamhub_control::page::{Page, Part};
 use streamhub_control::{Control, Plane, TenantId, Within, jobs};
 use streamhub_engine::cache::{AppState, Cache, CacheConfig, Stats};
@@ -24,6 +24,7 @@ use crate::lease::Lease;
 use crate::live_streams::Begun;
 use crate::local;
 use crate::logs::LogSink;
+use crate::lost::Lost;
 use crate::opener::{AppOpener, Services, Settled};
 use crate::progress::Progress;
 use crate::report::{SplitReport, counted};
@@ -97,6 +98,7 @@ pub(crate) struct Shared {
     split: Option<SplitReport>,
     /// Counts what may have changed the rights of requests.
     pub(crate) rights: AtomicU64,
+    pub(crate) lost: Lost,
     pub(crate) retaining: Retaining,
     /// Where the log is taken from.
     pub(crate) logs: OnceLock<LogSink>,
@@ -166,6 +168,7 @@ impl Hub {
                 created: booted.created,
                 split: booted.split,
                 rights: AtomicU64::new(0),
+                lost: Lost::default(),
                 retaining,
                 logs: OnceLock::new(),
                 credentials: Credentials::default(),
@@ -321,11 +324,6 @@ impl Hub {
             Some(app) => apps::by_id(db, app),
             None => Ok(None),
         })
-    }
-
-    /// How many apps there are, and how many of them are out of service.
-    pub fn tally(&self) -> Result<Tally> {
-        Ok(self.shared.services.plane.read(apps::tally)?)
     }
 
     /// Ends everything in order: upkeep, then jobs, which are cancelled, then the apps, each drained, written out and sealed, then the

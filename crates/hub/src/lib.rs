@@ -32,6 +32,7 @@ mod app_settings;
 mod around;
 mod blocking;
 pub mod boot;
+mod code;
 mod config;
 pub mod config_check;
 pub mod doctor;
@@ -49,6 +50,7 @@ pub mod local;
 pub mod locate;
 pub mod logs;
 pub mod look;
+mod lost;
 mod maintenance;
 mod metering;
 mod opener;
@@ -153,7 +155,7 @@ pub use streamhub_appstore::streams;
 /// ```
 #[doc(inline)]
 pub use streamhub_appstore::vods;
-pub use streamhub_appstore::{Change, Listed, Page, ReadTx, StoreError, WriteTx, purge, stats};
+pub use streamhub_appstore::{Listed, Page, ReadTx, StoreError, WriteTx, purge, stats};
 pub use streamhub_control::{
     TenantId, allow_list, apps, audit, cursor, deeds, email, ip_rules, login_failures, members, nodes, page,
     password, quotas, sessions, setup, tenants, tokens, totp, usage, users,
@@ -258,7 +260,8 @@ pub use streamhub_engine::live::LiveError;
 pub use streamhub_engine::observe::Observer;
 pub use streamhub_engine::seal::Seal;
 pub use streamhub_engine::{
-    AppId, BadAppId, DataDir, Uuid, data_dir, database_url, filesystem::Volatile, new_uuid, time,
+    AppId, BadAppId, Change, DataDir, Uuid, change, data_dir, database_url, filesystem::Volatile, new_uuid,
+    time,
 };
 
 /// The examples of the README and of `docs/EMBEDDING.md`, compiled or run.

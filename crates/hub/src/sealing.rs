@@ -132,18 +132,32 @@ impl Hub {
         for id in in_use {
             self.seal_by(&id, deadline);
         }
-        let unsealed: Vec<String> = self.unsealed().map(|id| id.to_string()).collect();
+        let (large, unsealed): (Vec<_>, Vec<_>) =
+            self.shared.services.unsealed.apps().iter().cloned().partition(|id| self.is_large(id));
         if !unsealed.is_empty() {
-            let (count, apps) = (unsealed.len(), unsealed.join(", "));
+            let (count, apps) = (unsealed.len(), names(&unsealed));
             tracing::warn!(count, apps, "apps are left without a seal");
+        }
+        if !large.is_empty() {
+            let (count, apps, most) = (large.len(), names(&large), self.shared.config.seal_up_to);
+            tracing::info!(
+                count,
+                apps,
+                bytes = most,
+                "apps are too large to be sealed at a stop; `streamhub app seal` does it"
+            );
         }
     }
 
     /// The apps that a graceful stop seals.
     fn unsealed(&self) -> impl Iterator<Item = AppId> {
-        let (used, seal_up_to) =
-            (self.shared.services.unsealed.apps().clone(), self.shared.config.seal_up_to);
-        used.into_iter().filter(move |id| status::bytes(&self.data().app(id).db()) <= seal_up_to)
+        let used = self.shared.services.unsealed.apps().clone();
+        used.into_iter().filter(|id| !self.is_large(id))
+    }
+
+    /// Whether sealing an app would take longer than a stop may.
+    fn is_large(&self, id: &AppId) -> bool {
+        status::bytes(&self.data().app(id).db()) > self.shared.config.seal_up_to
     }
 
     /// Seals an app that nobody uses by `deadline`, and says whether there was none who did.
@@ -161,4 +175,8 @@ impl Hub {
         }
         true
     }
+}
+
+fn names(apps: &[AppId]) -> String {
+    apps.iter().map(AppId::as_str).collect::<Vec<_>>().join(", ")
 }

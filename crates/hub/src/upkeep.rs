@@ -142,6 +142,7 @@ impl Desk {
         for app in note("attend to apps", first.attend()).unwrap_or_default() {
             add(&mut failed, app, Errand::all());
         }
+        note("look for apps that are lost", first.look_for_lost());
         note("look for directories that nobody knows", first.look_around());
         drop(first);
         let mut swept = Instant::now();
@@ -159,6 +160,7 @@ impl Desk {
             }
             if swept.elapsed() >= every {
                 hub.shared.cache.sweep();
+                note("look for apps that are lost", hub.look_for_lost());
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 note("write down when credentials were used", hub.note_used_credentials());
                 swept = Instant::now();

@@ -159,6 +159,7 @@ fn open(
 }
 
 fn begin(hub: &Hub, bound: SocketAddr) -> Result<(Tally, Option<Token>), HubError> {
+    hub.look_for_lost()?;
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;
     if let Some(local) = on_this_machine(bound) {

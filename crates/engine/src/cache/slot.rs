@@ -86,6 +86,15 @@ impl<H, E> Slot<H, E> {
 }
 
 impl<H: Handle, E> Slot<H, E> {
+    /// Whether it is out of service, for what was found when it was opened or since; the caller holds the lock.
+    pub(crate) fn is_set_aside(&self, state: &State<E>) -> bool {
+        match state {
+            State::Open(_) | State::Draining(_) => self.open().why_out_of_service().is_some(),
+            State::Quarantined(_) => true,
+            State::Opening { .. } | State::Taken | State::Gone => false,
+        }
+    }
+
     /// Whether what is open could be closed at once; the caller holds the lock, and the state says that it is open.
     pub(crate) fn is_idle(&self, usage: &Usage) -> bool {
         usage.pins == 0 && !self.open().is_at_work()

@@ -98,19 +98,25 @@ impl<O: Opener> Cache<O> {
             ..Stats::default()
         };
         for slot in self.shared.all() {
-            match &*lock(&slot.state) {
+            let state = lock(&slot.state);
+            stats.quarantined += usize::from(slot.is_set_aside(&state));
+            match &*state {
                 State::Open(usage) | State::Draining(usage) => {
                     stats.open += 1;
                     stats.leased += usize::from(usage.pins > 0);
                     stats.hits += usage.hits;
                     stats.queued += slot.open().queued();
-                    stats.quarantined += usize::from(slot.open().why_out_of_service().is_some());
                 }
-                State::Quarantined(_) => stats.quarantined += 1,
-                State::Opening { .. } | State::Taken | State::Gone => {}
+                State::Quarantined(_) | State::Opening { .. } | State::Taken | State::Gone => {}
             }
         }
         stats
+    }
+
+    /// The apps that are set aside, which [`stats`](Self::stats) counts.
+    pub fn set_aside(&self) -> Vec<AppId> {
+        let all = self.shared.all().into_iter();
+        all.filter(|slot| slot.is_set_aside(&lock(&slot.state))).map(|slot| slot.id.clone()).collect()
     }
 
     /// What an app's place is doing.

@@ -281,7 +281,7 @@ fn a_damaged_app_is_set_aside_with_its_reason_and_checked_before_it_serves_again
             matches!(&state, AppState::Quarantined { reason, .. } if reason.contains("rotten")),
             "{state:?}"
         );
-        assert_eq!(cache.stats().quarantined, 1);
+        assert_eq!((cache.stats().quarantined, cache.set_aside()), (1, vec![id(1)]));
         cache.lease(&id(2)).unwrap();
     };
     let lease = cache.lease(&id(1)).unwrap();

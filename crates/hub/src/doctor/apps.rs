@@ -163,7 +163,11 @@ fn stranger(ward: &mut Ward<'_>, path: &Path, by_uuid: &HashMap<Uuid, &App>) -> 
         ward.add(Problem::Misplaced, Some(name), path, &format!("it holds {what} app {name}"), &way_out);
     } else {
         let reason = "no registered app has this name";
-        let way_out = "`streamhub app adopt` takes it where it is an app's; move it away if nobody needs it";
+        let way_out = if path.join("app.db").is_file() {
+            "`streamhub app adopt` takes it where it is whole; move it away if nobody needs it"
+        } else {
+            "it holds no app.db, so it cannot be adopted; keep it as long as its files may be needed, and move it away"
+        };
         ward.add(Problem::Orphaned, None, path, reason, way_out);
     }
     if path.is_dir() { ward.stale_sidecars(None, path) } else { Ok(()) }

@@ -85,7 +85,7 @@ impl Entry {
 
     /// Says for how many live streams it waits.
     pub(super) fn postpone(&self, hub: &Hub, streams: usize) {
-        let step = format!("waiting for {} to end", counted(streams, "live stream"));
+        let step = format!("waiting for {} to end, unless it is forced", counted(streams, "live stream"));
         if self.shown.borrow().progress.step != step {
             self.advance(|job| job.progress.step = step);
             self.save(hub);

@@ -93,7 +93,7 @@ fn a_job_is_followed_to_its_end_and_found_after_a_restart() {
     let hub = site.hub("a");
     assert_eq!(hub.job(&job.id).unwrap(), over);
     let filter = Filter { within: Within::Everything, tenant: None, app: None, cursor: None, limit: 9 };
-    assert_eq!(hub.jobs(&filter).unwrap().jobs, [over]);
+    assert_eq!(hub.jobs(&filter).unwrap().entries, [over]);
     assert_eq!(hub.job(&Uuid::random()).unwrap_err().kind(), Kind::NotFound);
     let unknown = NewJob::new(Work::Optimize, id("nobody"));
     assert_eq!(hub.start_job(&unknown).unwrap_err().kind(), Kind::NotFound);
@@ -369,7 +369,7 @@ fn live_streams_postpone_what_keeps_the_disk_busy_unless_it_is_forced() {
     drop(lease);
     let patient = hub.start_job(&NewJob::new(Work::Optimize, id("news-24"))).unwrap();
     let waits = |words: &'static str| move |job: &Job| job.progress.step == words;
-    let waiting = await_that(&hub, &patient, waits("waiting for 2 live streams to end"));
+    let waiting = await_that(&hub, &patient, waits("waiting for 2 live streams to end, unless it is forced"));
     assert_eq!((waiting.state, waiting.progress.step_index), (JobState::Queued, 0));
     for new in [
         NewJob { force: true, ..NewJob::new(Work::Optimize, id("news-24")) },
@@ -380,7 +380,7 @@ fn live_streams_postpone_what_keeps_the_disk_busy_unless_it_is_forced() {
     }
     assert_eq!(hub.job(&patient.id).unwrap().state, JobState::Queued);
     hub.app(&id("news-24")).unwrap().end_stream("live/cam").unwrap();
-    await_that(&hub, &patient, waits("waiting for 1 live stream to end"));
+    await_that(&hub, &patient, waits("waiting for 1 live stream to end, unless it is forced"));
     hub.app(&id("news-24")).unwrap().end_stream("live/stage").unwrap();
     assert_eq!(over(&hub, &patient).state, JobState::Succeeded);
     hub.close().unwrap();

@@ -6,6 +6,7 @@ use axum::http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub::Hub;
+use streamhub::apps::Tally;
 use streamhub::time;
 
 use crate::answer::Found;
@@ -82,9 +83,8 @@ async fn health(anyone: Anyone, _: Ask<Nothing, Nothing>) -> Result<Found<Health
 }
 
 async fn ready(anyone: Anyone, _: Ask<Nothing, Nothing>) -> Result<Found<Ready>, ApiError> {
-    let tally = anyone.service.hub()?.on_control(Hub::tally).await?;
-    let apps = Apps { total: tally.total, quarantined: tally.pending, missing: tally.missing };
-    Ok(Found(Ready { status: "ready", apps }))
+    let Tally { total, pending, missing } = anyone.service.hub()?.on_control(Hub::tally).await?;
+    Ok(Found(Ready { status: "ready", apps: Apps { total, quarantined: pending, missing } }))
 }
 
 async fn page(reader: Reader, _: Ask) -> Result<Page, ApiError> {

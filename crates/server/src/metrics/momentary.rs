@@ -76,7 +76,7 @@ fn of_the_hub(figures: &mut Figures, hub: &Hub) {
     if let Ok(tally) = hub.tally() {
         figures.gauge("apps", "Apps that are registered", tally.total);
         figures.gauge("apps_out_of_service", "Apps that wait for a person", tally.pending);
-        figures.gauge("apps_missing", "Apps that have neither directory nor older data", tally.missing);
+        figures.gauge("apps_missing", "Apps whose databases are not there", tally.missing);
     }
 }
 

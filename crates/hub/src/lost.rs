@@ -1,0 +1,62 @@
+//! Apps that are registered and not there: found out before somebody asks for one.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use streamhub_control::apps::{self, Tally};
+use streamhub_engine::{AppId, durable};
+
+use crate::error::Result;
+use crate::hub::Hub;
+
+/// The apps whose databases were not there when that was looked at last.
+#[derive(Debug, Default)]
+pub(crate) struct Lost(Mutex<BTreeSet<AppId>>);
+
+impl Lost {
+    fn apps(&self) -> MutexGuard<'_, BTreeSet<AppId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// Looks which of the apps in service are not there, as where their disk is not mounted. It costs a look at each
+    /// directory; upkeep does it from time to time.
+    pub fn look_for_lost(&self) -> Result<()> {
+        let mut lost = BTreeSet::new();
+        for id in self.read(apps::in_service)?.iter().filter_map(|name| name.parse::<AppId>().ok()) {
+            let path = self.data().app(&id).db();
+            // What the disk does not tell is found out when the app is used.
+            if !durable::exists(&path).unwrap_or(true) {
+                lost.insert(id);
+            }
+        }
+        let before = std::mem::replace(&mut *self.shared.lost.apps(), lost.clone());
+        for id in lost.difference(&before) {
+            let path = self.data().app(id).db();
+            let way_out = "mount its disk or put it back; `streamhub app delete --lost` forgets it";
+            tracing::error!(app.id = %id, path = %path.display(), way_out, "an app's database is missing");
+        }
+        for id in before.difference(&lost) {
+            tracing::info!(app.id = %id, "an app is not missing any more");
+        }
+        Ok(())
+    }
+
+    /// How many apps there are, how many of them wait for a person, and how many are not there, as far as that was
+    /// [looked for](Self::look_for_lost).
+    pub fn tally(&self) -> Result<Tally> {
+        let (lost, set_aside) = (self.shared.lost.apps().clone(), self.shared.cache.set_aside());
+        self.read(|db| {
+            let mut tally = apps::tally(db)?;
+            // They may have been deleted since.
+            for id in &lost {
+                tally.missing += u64::from(apps::is_in_service(db, id.as_str())?);
+            }
+            for id in set_aside.iter().filter(|id| !lost.contains(*id)) {
+                tally.pending += u64::from(apps::is_in_service(db, id.as_str())?);
+            }
+            Ok(tally)
+        })
+    }
+}
