@@ -65,9 +65,13 @@ impl Announcer {
 
     /// The databases are open.
     pub(crate) fn ready(&self, tally: &apps::Tally) {
-        let apps::Tally { total, pending, missing } = tally;
-        let total = counted(*total, "app");
-        self.say(&format!("ready: {total}, {pending} out of service, {missing} missing"));
+        let mut text = format!("ready: {}", counted(tally.total, "app"));
+        for (count, what) in [(tally.pending, "out of service"), (tally.missing, "missing")] {
+            if count > 0 {
+                text = format!("{text}, {count} {what}");
+            }
+        }
+        self.say(&text);
     }
 
     /// Something that is of no use to a script.

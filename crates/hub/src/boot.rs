@@ -1,8 +1,8 @@
 //! Taking a data directory into possession.
 //!
 //! The order is fixed, and each step refuses before anything is changed: filesystem, directory,
-//! lock, control database found and judged, older data taken over, then opened. A data directory
-//! that is already ours costs one read, whatever the number of its apps.
+//! lock, control database found and judged, older data taken over, then opened. Of a data directory
+//! that is already ours the apps are counted, and none is looked at.
 
 use std::path::{Path, PathBuf};
 

@@ -98,7 +98,6 @@ pub(crate) struct Shared {
     split: Option<SplitReport>,
     /// Counts what may have changed the rights of requests.
     pub(crate) rights: AtomicU64,
-    pub(crate) lost: Lost,
     pub(crate) retaining: Retaining,
     /// Where the log is taken from.
     pub(crate) logs: OnceLock<LogSink>,
@@ -136,6 +135,7 @@ impl Hub {
             settled: Settled::default(),
             unsealed: Unsealed::default(),
             begun: Begun::default(),
+            lost: Lost::default(),
             lock,
         });
         let opener = AppOpener {
@@ -168,7 +168,6 @@ impl Hub {
                 created: booted.created,
                 split: booted.split,
                 rights: AtomicU64::new(0),
-                lost: Lost::default(),
                 retaining,
                 logs: OnceLock::new(),
                 credentials: Credentials::default(),

@@ -29,6 +29,7 @@ use crate::config::LiveStreams;
 use crate::error::HubError;
 use crate::legacy::{LegacySource, Site, VODS_IMPORTED};
 use crate::live_streams::Begun;
+use crate::lost::Lost;
 use crate::pre_migrate;
 use crate::sealing::Unsealed;
 use crate::turns::Turns;
@@ -54,6 +55,7 @@ pub(crate) struct Services {
     pub(crate) settled: Settled,
     pub(crate) unsealed: Unsealed,
     pub(crate) begun: Begun,
+    pub(crate) lost: Lost,
     /// Taken when the hub is closed.
     pub(crate) lock: Mutex<Option<DirLock>>,
 }
@@ -152,7 +154,9 @@ impl Opener for AppOpener {
     fn open(&self, id: &AppId, grant: Grant) -> Result<OpenApp, HubError> {
         let registered = self.in_service(id)?;
         let place = self.site.data.app(id);
-        let db = self.open_database(&place, &registered)?;
+        let db = self.open_database(&place, &registered);
+        self.services.lost.note(id, db.is_err() && is_missing(&place));
+        let db = db?;
         self.services.unsealed.notice(&place)?;
         // What an older system left as live has no reservation, so nothing else asks for attention to it.
         let of_before = || self.services.begun.first_look(registered.id, &WriteTx::within(&db));
@@ -275,6 +279,11 @@ impl AppOpener {
             Ok(durability(&place))
         })
     }
+}
+
+/// Whether an app's database is not there, as far as the disk tells.
+pub(crate) fn is_missing(place: &AppPlace) -> bool {
+    matches!(durable::exists(&place.db()), Ok(false))
 }
 
 /// Whether acknowledged writes of the app are on the disk; they are where its configuration cannot be read.

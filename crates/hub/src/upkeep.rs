@@ -160,7 +160,6 @@ impl Desk {
             }
             if swept.elapsed() >= every {
                 hub.shared.cache.sweep();
-                note("look for apps that are lost", hub.look_for_lost());
                 note("forget empty outboxes", hub.forget_empty_outboxes());
                 note("write down when credentials were used", hub.note_used_credentials());
                 swept = Instant::now();
@@ -170,6 +169,7 @@ impl Desk {
                 }
             }
             if done.is_none_or(|done| done.elapsed() >= EVERY) {
+                note("look for apps that are lost", hub.look_for_lost());
                 hub.measure_storage();
                 for (what, prune) in PRUNINGS {
                     note(what, prune(&hub));

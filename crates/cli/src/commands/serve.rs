@@ -35,6 +35,10 @@ use crate::output;
 /// end it in good order. Streams that were live when the server before ended are ended at the start;
 /// where the media server goes on by itself, `STREAMHUB_LIVE_STREAMS=keep` leaves them live.
 ///
+/// What it logs goes to standard error: what is wrong, with `-v` also what is done and a line for each request, with its
+/// id, route, status, duration and caller. With `--log-format json` those lines are there without `-v`; `-q` leaves them
+/// out, and `STREAMHUB_LOG` (as `warn,access=info`) says it in full.
+///
 /// Commands that change something ask the server that runs on their data directory: where it is and what it accepts
 /// of them stands in streamhub.server.json there, which only the directory's owner can read. Where the server
 /// listens on one address of the network only, that is not said, and commands need --url and --token-file.
@@ -159,7 +163,6 @@ fn open(
 }
 
 fn begin(hub: &Hub, bound: SocketAddr) -> Result<(Tally, Option<Token>), HubError> {
-    hub.look_for_lost()?;
     let tally = hub.tally()?;
     let token = hub.renew_setup_token()?;
     if let Some(local) = on_this_machine(bound) {
