@@ -4,25 +4,18 @@ use std::path::{Component, Path};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use serde::de::IgnoredAny;
-use streamhub_engine::media;
+use streamhub_engine::{media, text as texts};
 
+use crate::change::Assignment;
 use crate::error::{Result, StoreError};
-
-/// Bytes that a name or address has at most.
-const TEXT_MAX: usize = 4096;
+use crate::vods::LONGEST;
 
 /// Bytes that a JSON text has at most.
 const JSON_MAX: usize = 64 << 10;
 
 /// A name or address: not too long and without control characters.
 pub(crate) fn text(field: &'static str, text: &str) -> Result<()> {
-    if text.len() > TEXT_MAX {
-        Err(StoreError::invalid(field, format!("it has {} bytes, at most {TEXT_MAX} are kept", text.len())))
-    } else if text.contains(char::is_control) {
-        Err(StoreError::invalid(field, "it holds a control character"))
-    } else {
-        Ok(())
-    }
+    texts::within(text, texts::ADDRESS_MAX).map_err(|bad| StoreError::invalid(field, bad.to_string()))
 }
 
 /// A text by which something is found again: not empty either.
@@ -62,8 +55,13 @@ pub(crate) fn media_path(field: &'static str, path: &str) -> Result<()> {
     }
 }
 
+/// The values of columns.
+pub(crate) fn columns(assignments: &[Assignment<'_>]) -> Result<()> {
+    assignments.iter().try_for_each(|(field, value)| column(field, *value))
+}
+
 /// A column's value, by what the column holds.
-pub(crate) fn column(field: &'static str, value: &dyn ToSql) -> Result<()> {
+fn column(field: &'static str, value: &dyn ToSql) -> Result<()> {
     let value = value.to_sql()?;
     let value = match &value {
         ToSqlOutput::Borrowed(value) => *value,
@@ -75,6 +73,9 @@ pub(crate) fn column(field: &'static str, value: &dyn ToSql) -> Result<()> {
         ValueRef::Real(number) if !number.is_finite() || number < 0.0 => {
             Err(StoreError::invalid(field, "it is negative or no number"))
         }
+        ValueRef::Real(seconds) if field == "duration_s" && seconds > LONGEST.as_secs_f64() => Err(
+            StoreError::invalid(field, format!("it is longer than {} seconds, 31 days", LONGEST.as_secs())),
+        ),
         ValueRef::Text(_) => {
             let value = value.as_str().map_err(rusqlite::Error::from)?;
             match field {
@@ -118,15 +119,19 @@ mod tests {
     #[test]
     fn a_value_is_judged_by_its_column() {
         let refused = |field, value: &dyn ToSql| column(field, value).unwrap_err().to_string();
-        assert_eq!(refused("size_bytes", &-1), "size_bytes: it is negative");
+        assert_eq!(refused("size_bytes", &-1), "sizeBytes: it is negative");
         for bad in [-0.5, f64::NAN, f64::INFINITY] {
             assert!(refused("duration_s", &bad).contains("no number"), "{bad}");
         }
+        for long in [2_678_400.1, 1e300] {
+            assert_eq!(refused("duration_s", &long), "durationS: it is longer than 2678400 seconds, 31 days");
+        }
+        column("duration_s", &2_678_400.0).unwrap();
         assert!(refused("metatags_json", &"{\"a\":}").contains("no JSON"));
         assert!(refused("metatags_json", &format!("\"{}\"", "x".repeat(JSON_MAX))).contains("at most"));
         assert_eq!(refused("name", &""), "name: it is empty");
         assert!(refused("room", &"a\nb").contains("control"));
-        assert!(refused("room", &"x".repeat(TEXT_MAX + 1)).contains("at most"));
+        assert!(refused("room", &"x".repeat(texts::ADDRESS_MAX + 1)).contains("at most"));
         let fine: [(&'static str, &dyn ToSql); 4] =
             [("size_bytes", &0), ("room", &""), ("metatags_json", &"[1]"), ("local_path", &None::<String>)];
         for (field, value) in fine {

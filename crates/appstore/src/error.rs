@@ -12,9 +12,9 @@ pub enum StoreError {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A value that the caller gave is not acceptable.
-    #[error("{field}: {reason}")]
+    #[error("{}: {reason}", spelt(field))]
     Invalid {
-        /// The column or parameter.
+        /// The column or parameter. The message spells it as JSON does, as callers wrote it.
         field: &'static str,
         /// What is wrong with it, and what would be right. Never the value of a secret.
         reason: String,
@@ -65,5 +65,35 @@ impl StoreError {
 
     pub(crate) fn not_found(noun: &'static str, name: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { noun, name: name.to_string() }
+    }
+}
+
+/// A column as JSON spells it: `size_bytes` is `sizeBytes` there.
+fn spelt(column: &str) -> String {
+    let mut words = column.split('_');
+    let mut spelt = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(word.len().min(1));
+        spelt.push_str(&first.to_ascii_uppercase());
+        spelt.push_str(rest);
+    }
+    spelt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_spells_a_column_as_json_does() {
+        for (column, field) in [
+            ("size_bytes", "sizeBytes"),
+            ("duration_s", "durationS"),
+            ("s3_url", "s3Url"),
+            ("last_stats_json", "lastStatsJson"),
+            ("room", "room"),
+        ] {
+            assert_eq!(StoreError::invalid(column, "no").to_string(), format!("{field}: no"));
+        }
     }
 }

@@ -11,10 +11,10 @@ use rusqlite::{Row, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub_engine::time::Moment;
-use streamhub_engine::{ReadTx, WriteTx};
+use streamhub_engine::{Change, ReadTx, WriteTx};
 
 pub use self::credential::{Password, PasswordHash, StreamKey};
-use crate::change::{self, Assignment, Change};
+use crate::change::{self, Assignment};
 use crate::error::{Result, StoreError};
 use crate::page::{Listed, Page, Query};
 use crate::{check, column};

@@ -60,7 +60,6 @@ mod page;
 #[cfg(test)]
 mod testing;
 
-pub use change::Change;
 pub use error::{Result, StoreError};
 pub use identity::Identity;
 pub use page::{Listed, Page};

@@ -2,19 +2,26 @@
 
 mod filter;
 
+use std::time::Duration;
+
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use streamhub_engine::change::{Change, required};
 use streamhub_engine::time::Moment;
 use streamhub_engine::{ReadTx, WriteTx, words};
 
 pub use self::filter::{Dir, Order, Place, VodFilter};
-use crate::change::{self, Assignment, Change, required};
+use crate::change::{self, Assignment, assign};
 use crate::error::{Result, StoreError};
 use crate::outbox::{self, Entry};
 use crate::page::Listed;
 use crate::{check, column};
+
+/// How long a recording is at most. Media servers begin another file long before; what is longer is a mistake that would
+/// use up a tenant's recording minutes of a month, which nobody can take back.
+pub const LONGEST: Duration = Duration::from_hours(31 * 24);
 
 /// Bytes of texts from which on a part of a list has no more rows.
 const LONGEST_PART: usize = 1 << 20;
@@ -95,6 +102,7 @@ pub struct NewVod {
     pub s3_url: Option<String>,
     pub public_url: Option<String>,
     pub size_bytes: Option<i64>,
+    #[schemars(range(min = 0, max = 2_678_400))]
     pub duration_s: Option<f64>,
     pub width: Option<i64>,
     pub height: Option<i64>,
@@ -123,6 +131,7 @@ pub struct VodPatch {
     pub s3_url: Change<String>,
     pub public_url: Change<String>,
     pub size_bytes: Change<i64>,
+    #[schemars(range(min = 0, max = 2_678_400))]
     pub duration_s: Change<f64>,
     pub width: Change<i64>,
     pub height: Change<i64>,
@@ -149,7 +158,7 @@ pub fn create(tx: &mut WriteTx<'_>, vod: &NewVod) -> Result<Vod> {
         return Err(StoreError::invalid("app_id", "it is the registry's number of the app, from 1"));
     }
     let assignments = vod.assignments();
-    check(&assignments)?;
+    check::columns(&assignments)?;
     let names: Vec<_> = assignments.iter().map(|(name, _)| *name).collect();
     let sql = format!(
         "INSERT INTO vods ({}) VALUES ({}) RETURNING {}",
@@ -164,7 +173,7 @@ pub fn create(tx: &mut WriteTx<'_>, vod: &NewVod) -> Result<Vod> {
 /// Changes a recording, and returns what it has become.
 pub fn update(tx: &mut WriteTx<'_>, id: i64, patch: &VodPatch) -> Result<Vod> {
     let assignments = patch.assignments();
-    check(&assignments)?;
+    check::columns(&assignments)?;
     change::apply(tx, "vods", ("id", &id), &assignments, columns!(), read)?
         .ok_or_else(|| StoreError::not_found("vod", &id))
 }
@@ -297,28 +306,24 @@ impl VodPatch {
             self.status.as_ref().map(|status| ("status", status as &dyn ToSql)),
         ];
         let optional = [
-            self.stream_id.assign("stream_id"),
-            self.room.assign("room"),
-            self.file_key.assign("file_key"),
-            self.s3_url.assign("s3_url"),
-            self.public_url.assign("public_url"),
-            self.size_bytes.assign("size_bytes"),
-            self.duration_s.assign("duration_s"),
-            self.width.assign("width"),
-            self.height.assign("height"),
-            self.format.assign("format"),
-            self.local_path.assign("local_path"),
-            self.started_at.assign("started_at"),
-            self.ended_at.assign("ended_at"),
-            self.metatags_json.assign("metatags_json"),
-            self.snapshot_key.assign("snapshot_key"),
+            assign("stream_id", &self.stream_id),
+            assign("room", &self.room),
+            assign("file_key", &self.file_key),
+            assign("s3_url", &self.s3_url),
+            assign("public_url", &self.public_url),
+            assign("size_bytes", &self.size_bytes),
+            assign("duration_s", &self.duration_s),
+            assign("width", &self.width),
+            assign("height", &self.height),
+            assign("format", &self.format),
+            assign("local_path", &self.local_path),
+            assign("started_at", &self.started_at),
+            assign("ended_at", &self.ended_at),
+            assign("metatags_json", &self.metatags_json),
+            assign("snapshot_key", &self.snapshot_key),
         ];
         required.into_iter().chain(optional).flatten().collect()
     }
-}
-
-fn check(assignments: &[Assignment<'_>]) -> Result<()> {
-    assignments.iter().try_for_each(|(name, value)| check::column(name, *value))
 }
 
 fn recording() -> Status {

@@ -166,9 +166,11 @@ fn start_log(format: LogFormat, verbose: u8, quiet: bool, logs: Option<&LogSink>
         (false, 1) => "info",
         (false, _) => "debug",
     };
+    // A log for programs has a line for each request; among lines for people they would hide the others.
+    let requests = if format == LogFormat::Json && !quiet { "info" } else { level };
     let announced = format!("{ANNOUNCED}=info").parse().expect("the directive is fixed");
     let filter = EnvFilter::try_from_env("STREAMHUB_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(level))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},{ACCESS_LOG}={requests}")))
         .add_directive(announced);
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

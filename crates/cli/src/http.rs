@@ -209,7 +209,9 @@ impl Client {
                 &format_args!("{}: {message}", self.server.url),
                 "take a token of the tenant platform, or ask who administrates the installation",
             ),
-            (StatusCode::SERVICE_UNAVAILABLE, ..) => Refusal::failed(&message, "try again a little later"),
+            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE, ..) => {
+                Refusal::failed(&message, unavailable(&code))
+            }
             _ => Refusal::failed(
                 &format_args!("{message} (request {request_id})"),
                 "the server's log says more: `streamhub logs list`",
@@ -225,12 +227,25 @@ fn is_under_way(status: StatusCode, body: &[u8]) -> bool {
             .is_ok_and(|refused| ["timed_out", "request_under_way"].contains(&&*refused.code))
 }
 
-/// What is there already stands in the way: `taken`, if it is what was to be expected.
+/// What can be done about what cannot be done at the moment.
+fn unavailable(code: &str) -> String {
+    match code {
+        "app_missing" => HubError::NoAppDir { dir: PathBuf::new() }.way_out(),
+        "no_space" => HubError::NoSpace { path: PathBuf::new(), needed: 0, free: 0 }.way_out(),
+        "damaged" | "out_of_service" => {
+            "`streamhub doctor` says what is wrong; `streamhub logs list` what the server found".to_owned()
+        }
+        _ => "try again a little later".to_owned(),
+    }
+}
+
+/// What is as it is stands in the way: where something is there already `taken`, if that was to be expected.
 fn conflict(code: &str, message: String, taken: Option<HubError>) -> anyhow::Error {
     // Most ways out say nothing of the names, which the message has.
     let nameless = match (code, taken) {
         ("name_taken", Some(taken @ HubError::Refused(Refused::NameTaken { .. })))
         | ("last_superadmin", Some(taken @ HubError::LastSuperadmin { .. })) => return taken.into(),
+        ("cancelled", _) => return HubError::Cancelled.into(),
         ("name_taken", _) => Some(HubError::Refused(Refused::NameTaken { name: String::new() })),
         ("uuid_taken", _) => Some(HubError::Refused(Refused::UuidTaken { uuid: Uuid::random() })),
         ("directory_exists", _) => Some(HubError::DirectoryThere { dir: PathBuf::new() }),
@@ -239,7 +254,8 @@ fn conflict(code: &str, message: String, taken: Option<HubError>) -> anyhow::Err
             Some(HubError::InTrash { name })
         }
         ("exists", taken) => taken,
-        _ => None,
+        ("interrupted", _) => return Refusal::failed(&message, "start it again"),
+        _ => return Refusal::failed(&message, ""),
     };
     let way_out = nameless.map(|error| error.way_out()).unwrap_or_default();
     Refusal::with(Code::DestinationExists, message, way_out)
@@ -305,6 +321,18 @@ mod tests {
         let [first, second, third, last] = answering.join().unwrap();
         assert!(first.is_some() && first == second && second == third, "{first:?} {second:?} {third:?}");
         assert_eq!(last, None);
+    }
+
+    #[test]
+    fn only_what_is_there_already_is_a_destination_that_exists() {
+        let refused = |code| conflict(code, "m".to_owned(), None);
+        for code in ["exists", "name_taken", "uuid_taken", "directory_exists", "in_trash"] {
+            assert!(Refusal::is(&refused(code), Code::DestinationExists), "{code}");
+        }
+        for code in ["config_broken", "last_superadmin", "answer_lost", "request_under_way", "interrupted"] {
+            assert!(Refusal::is(&refused(code), Code::Failed), "{code}");
+        }
+        assert!(matches!(refused("cancelled").downcast_ref(), Some(HubError::Cancelled)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What `audit` and `logs` have in common: lists by time, in parts, and pruning.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 use streamhub::Pruned;
@@ -25,7 +26,7 @@ pub(crate) struct Part {
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     pub(crate) until: Option<Moment>,
     /// Behind this place, which the part before it named
-    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    #[arg(long, value_name = "CURSOR", value_parser = cursor::<i64>)]
     pub(crate) cursor: Option<Cursor>,
     /// How many at the most
     #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -44,7 +45,7 @@ pub(crate) struct Prune {
 }
 
 /// A part of a list as people see it.
-pub(crate) struct Shown<'a, T>(pub(crate) &'a Listed<T>);
+pub(crate) struct Shown<'a, T, I = i64>(pub(crate) &'a Listed<T, I>);
 
 /// What a pruning did, or would do.
 #[derive(Serialize)]
@@ -110,7 +111,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl<T: Row> fmt::Display for Shown<'_, T> {
+impl<T: Row, I: fmt::Display> fmt::Display for Shown<'_, T, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Listed { entries, next } = self.0;
         columns(f, entries)?;
@@ -118,6 +119,7 @@ impl<T: Row> fmt::Display for Shown<'_, T> {
     }
 }
 
-fn cursor(text: &str) -> Result<Cursor, BadCursor> {
+/// Where a part begins.
+pub(crate) fn cursor<I: FromStr>(text: &str) -> Result<Cursor<I>, BadCursor> {
     text.parse()
 }

@@ -86,7 +86,7 @@ impl Progress for Show {
                             .expect("the template is fixed"),
                     ),
                 };
-                bar.set_message(step.to_owned());
+                bar.set_message(crate::output::visible(step).into_owned());
                 current.replace(Some(bar));
             }
             Self::Lines { step: current, done, last } => {

@@ -270,8 +270,7 @@ impl Admin for Client {
     }
 
     fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> anyhow::Result<Tenant> {
-        let TenantChange { name, plan } = change;
-        let update = Ask::patch(of_tenant(id, ""), json!({ "name": name, "plan": plan }));
+        let update = Ask::patch(of_tenant(id, ""), json!(change));
         self.ask(update.or_missing(nothing("tenant", id)))
     }
 

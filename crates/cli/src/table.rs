@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::output::visible;
+
 /// All things of a kind.
 #[derive(Serialize)]
 pub(crate) struct List<T> {
@@ -62,7 +64,9 @@ pub(crate) fn columns<T: Row>(f: &mut fmt::Formatter<'_>, things: &[T]) -> fmt::
         return writeln!(f, "no {}", T::THINGS);
     }
     let head = T::COLUMNS.iter().map(|&heading| heading.to_owned()).collect();
-    let lines: Vec<Vec<String>> = [head].into_iter().chain(things.iter().map(Row::cells)).collect();
+    // A line's end in a cell would look like another thing.
+    let cells = |thing: &T| thing.cells().iter().map(|cell| visible(cell).into_owned()).collect();
+    let lines: Vec<Vec<String>> = [head].into_iter().chain(things.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..T::COLUMNS.len()).map(width).collect();
     for line in &lines {
@@ -81,6 +85,6 @@ impl<T: Row> fmt::Display for List<T> {
 impl fmt::Display for Sheet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        self.0.iter().try_for_each(|(name, value)| writeln!(f, "{name:<width$}  {value}"))
+        self.0.iter().try_for_each(|(name, value)| writeln!(f, "{name:<width$}  {}", visible(value)))
     }
 }

@@ -28,6 +28,10 @@ impl AllowList {
     /// Nobody.
     pub const NOBODY: Self = Self(Some(Vec::new()));
 
+    /// How many addresses and networks a list has at most that is to be kept: each request with such a token looks
+    /// through it, and each list of tokens shows it.
+    pub const MOST: usize = 256;
+
     /// Those whose address is one of these, or in one of these networks.
     pub fn only<S: AsRef<str>>(networks: &[S]) -> Result<Self, BadNetwork> {
         networks.iter().map(|text| network(text.as_ref())).collect::<Result<_, _>>().map(Some).map(Self)
@@ -49,6 +53,11 @@ impl AllowList {
         let Some(networks) = &self.0 else { return true };
         // An IPv4 client of a socket that serves both comes as `::ffff:a.b.c.d`.
         address.is_some_and(|address| networks.iter().any(|net| net.contains(&address.to_canonical())))
+    }
+
+    /// How many addresses and networks it has; none where there is no list.
+    pub fn entries(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
     }
 
     fn texts(&self) -> Option<Vec<String>> {

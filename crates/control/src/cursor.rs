@@ -8,12 +8,12 @@ use std::str::FromStr;
 
 use streamhub_engine::time::Moment;
 
-/// A place between two rows of a list, as `2026-11-21T03:54:52.423Z.17`.
+/// A place between two rows of a list, as `2026-11-21T03:54:52.423Z.17`: behind the row of this time and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
+pub struct Cursor<I = i64> {
     /// In the one spelling that times are compared in; what an older system wrote need not be a time.
     time: String,
-    id: i64,
+    id: I,
 }
 
 /// A text is no cursor.
@@ -23,22 +23,27 @@ pub struct BadCursor;
 
 /// A part of a list.
 #[derive(Clone, Debug)]
-pub struct Listed<T> {
+pub struct Listed<T, I = i64> {
     /// The rows.
     pub entries: Vec<T>,
     /// Where the next part begins; none where this is the last.
-    pub next: Option<Cursor>,
+    pub next: Option<Cursor<I>>,
 }
 
-impl Cursor {
-    /// Behind the row of this time and number.
-    pub(crate) fn after(time: impl Into<String>, id: i64) -> Self {
+impl<I> Cursor<I> {
+    /// Behind the row of this time and id.
+    pub(crate) fn after(time: impl Into<String>, id: I) -> Self {
         Self { time: time.into(), id }
     }
 
-    /// The number of the row.
-    pub(crate) fn id(&self) -> i64 {
-        self.id
+    /// The time of the row.
+    pub(crate) fn time(&self) -> &str {
+        &self.time
+    }
+
+    /// The id of the row.
+    pub(crate) fn id(&self) -> &I {
+        &self.id
     }
 }
 
@@ -57,9 +62,9 @@ pub(crate) fn one_more(limit: u32) -> i64 {
     i64::from(limit) + 1
 }
 
-impl<T> Listed<T> {
+impl<T, I: Clone> Listed<T, I> {
     /// Of the rows that [`one_more`] asked for, each with the place behind it.
-    pub(crate) fn of(mut rows: Vec<(T, Cursor)>, limit: u32) -> Self {
+    pub(crate) fn of(mut rows: Vec<(T, Cursor<I>)>, limit: u32) -> Self {
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_more = rows.len() > wanted;
         rows.truncate(wanted);
@@ -68,13 +73,13 @@ impl<T> Listed<T> {
     }
 }
 
-impl fmt::Display for Cursor {
+impl<I: fmt::Display> fmt::Display for Cursor<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.time, self.id)
     }
 }
 
-impl FromStr for Cursor {
+impl<I: FromStr> FromStr for Cursor<I> {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {

@@ -12,6 +12,7 @@ use streamhub_engine::time::{self, Moment};
 use streamhub_engine::{Uuid, words};
 
 use crate::apps::{App, BY_NAME};
+use crate::cursor::{self, Cursor};
 use crate::{TenantId, Within};
 
 /// The most jobs that one call of [`prune`] removes.
@@ -97,20 +98,14 @@ pub struct Filter {
     pub tenant: Option<TenantId>,
     /// Of these, only those of the app that has this name, whatever it was called when they were asked for.
     pub app: Option<String>,
-    /// Only those that come after this one, which was the last of a list.
-    pub cursor: Option<Uuid>,
+    /// Only those behind this place, where the part before ended.
+    pub cursor: Option<Cursor<Uuid>>,
     /// How many at the most.
     pub limit: u32,
 }
 
 /// A part of the list, the newest job first.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// The jobs.
-    pub jobs: Vec<Job>,
-    /// The cursor for the next part; none where this is the last.
-    pub next: Option<Uuid>,
-}
+pub type Listed = cursor::Listed<Job, Uuid>;
 
 impl JobState {
     /// Whether nothing more becomes of it.
@@ -191,8 +186,7 @@ pub fn get(db: &Connection, id: &Uuid) -> Result<Option<Job>> {
 
 /// Lists jobs, the newest first.
 pub fn list(db: &Connection, filter: &Filter) -> Result<Listed> {
-    // One more than wanted shows whether there is more.
-    let (wanted, limit) = (filter.limit as usize, i64::from(filter.limit) + 1);
+    let limit = cursor::one_more(filter.limit);
     let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit), (":within", &filter.within)];
     if let Some(tenant) = &filter.tenant {
         parameters.push((":tenant", tenant));
@@ -200,15 +194,17 @@ pub fn list(db: &Connection, filter: &Filter) -> Result<Listed> {
     if let Some(app) = &filter.app {
         parameters.push((":name", app));
     }
-    if let Some(cursor) = &filter.cursor {
-        parameters.push((":cursor", cursor));
+    let behind = filter.cursor.as_ref().map(|cursor| (cursor.time(), cursor.id()));
+    if let Some((time, id)) = &behind {
+        parameters.extend([(":time", time as &dyn ToSql), (":id", id)]);
     }
-    let mut jobs: Vec<Job> =
-        db.prepare_cached(&list_sql(filter))?.query_map(&*parameters, read)?.collect::<Result<_>>()?;
-    let is_more = jobs.len() > wanted;
-    jobs.truncate(wanted);
-    let next = jobs.last().filter(|_| is_more).map(|job| job.id.clone());
-    Ok(Listed { jobs, next })
+    let mut rows = Vec::new();
+    for job in db.prepare_cached(&list_sql(filter))?.query_map(&*parameters, read)? {
+        let job = job?;
+        let place = Cursor::after(job.created_at.as_str(), job.id.clone());
+        rows.push((job, place));
+    }
+    Ok(Listed::of(rows, filter.limit))
 }
 
 /// Marks the jobs as failed that a process before left unfinished, and returns how many there were.
@@ -240,10 +236,7 @@ fn list_sql(filter: &Filter) -> String {
     for (is_asked, condition) in [
         (filter.tenant.is_some(), "tenant_id = :tenant"),
         (filter.app.is_some(), &of_app),
-        (
-            filter.cursor.is_some(),
-            "(created_at, id) < (SELECT created_at, id FROM _streamhub_jobs WHERE id = :cursor)",
-        ),
+        (filter.cursor.is_some(), "(created_at, id) < (:time, :id)"),
     ] {
         if is_asked {
             conditions.push_str(" AND ");
@@ -344,28 +337,28 @@ mod tests {
         }
         let whole = list(&db, &all(100)).unwrap();
         assert!(
-            whole.jobs.is_sorted_by_key(|job| std::cmp::Reverse((job.created_at.clone(), job.id.clone())))
+            whole.entries.is_sorted_by_key(|job| std::cmp::Reverse((job.created_at.clone(), job.id.clone())))
         );
-        assert_eq!((whole.jobs.len(), whole.next), (20, None));
+        assert_eq!((whole.entries.len(), whole.next), (20, None));
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let page = list(&db, &Filter { cursor: cursor.clone(), ..all(3) }).unwrap();
-            seen.extend(page.jobs);
+            seen.extend(page.entries);
             insert(&db, &job("one", "acme", "2026-11-22T00:00:00.000Z")).unwrap();
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
+            let Some(next) = page.next else { break };
+            // Also where the job that it names is forgotten meanwhile.
+            let forget = "DELETE FROM _streamhub_jobs WHERE id = :id";
+            db.execute(forget, named_params! { ":id": next.id() }).unwrap();
+            cursor = Some(next.to_string().parse().unwrap());
         }
-        assert_eq!(seen, whole.jobs);
+        assert_eq!(seen, whole.entries);
         let acme: TenantId = "acme".parse().unwrap();
-        let of = |filter: Filter| list(&db, &filter).unwrap().jobs;
+        let of = |filter: Filter| list(&db, &filter).unwrap().entries;
         assert!(
             of(Filter { tenant: Some(acme.clone()), ..all(100) })
                 .iter()
                 .all(|job| job.app.as_deref() == Some("one"))
         );
-        assert!(of(Filter { cursor: Some(Uuid::random()), ..all(100) }).is_empty());
     }
 
     #[test]
@@ -383,7 +376,7 @@ mod tests {
         let of = |within: Within, tenant: Option<&TenantId>, app: Option<&str>| -> Vec<i64> {
             let (tenant, app) = (tenant.cloned(), app.map(str::to_owned));
             let listed = list(&db, &Filter { within, tenant, app, ..all(9) }).unwrap();
-            listed.jobs.iter().filter_map(|job| job.app_id).collect()
+            listed.entries.iter().filter_map(|job| job.app_id).collect()
         };
         let both = Within::Tenants(vec![acme.clone(), zeta.clone()]);
         assert_eq!(of(both.clone(), None, None), [two, one]);
@@ -438,13 +431,16 @@ mod tests {
         insert(&db, &waiting).unwrap();
         insert(&db, &recent).unwrap();
         assert_eq!([0; 3].map(|_| prune(&db, &before).unwrap()), [PRUNE_CHUNK, 1, 0]);
-        assert_eq!(list(&db, &all(9)).unwrap().jobs, [recent, waiting]);
+        assert_eq!(list(&db, &all(9)).unwrap().entries, [recent, waiting]);
     }
 
     #[test]
     fn lists_are_read_in_the_order_of_an_index() {
         let db = database();
-        let plan = plan_of(&db, &list_sql(&Filter { cursor: Some(Uuid::random()), ..all(9) }));
+        let plan = plan_of(
+            &db,
+            &list_sql(&Filter { cursor: Some(Cursor::after("2026", Uuid::random())), ..all(9) }),
+        );
         assert!(plan.contains("USING INDEX _streamhub_jobs_by_time"), "{plan}");
         let of_app = plan_of(&db, &list_sql(&Filter { within: Within::App(1), ..all(9) }));
         assert!(of_app.contains("USING INDEX _streamhub_jobs_by_app_and_time (app_id=?)"), "{of_app}");

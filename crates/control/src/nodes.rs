@@ -76,7 +76,7 @@ pub enum NotRecorded {
         id: String,
     },
     /// It said too much.
-    #[error("the stats have {bytes} bytes of JSON; {MAX_STATS} are the most")]
+    #[error("stats: it has {bytes} bytes of JSON, at most {MAX_STATS} are kept")]
     TooLarge {
         /// How much it said.
         bytes: usize,
@@ -123,14 +123,15 @@ pub fn join(db: &Connection, new: &NewNode) -> Result<String> {
     Ok(id)
 }
 
-/// Records a sign of life. A node that drains or is disabled stays so.
-pub fn heartbeat(db: &Connection, id: &str, stats: &Value) -> Result<Result<(), NotRecorded>> {
-    let stats = stats.to_string();
-    if stats.len() > MAX_STATS {
-        return Ok(Err(NotRecorded::TooLarge { bytes: stats.len() }));
+/// Records a sign of life. A node that drains or is disabled stays so, and so does what it said of itself before, where
+/// it says nothing.
+pub fn heartbeat(db: &Connection, id: &str, stats: Option<&Value>) -> Result<Result<(), NotRecorded>> {
+    let stats = stats.map(Value::to_string);
+    if let Some(bytes) = stats.as_ref().map(String::len).filter(|bytes| *bytes > MAX_STATS) {
+        return Ok(Err(NotRecorded::TooLarge { bytes }));
     }
     let recorded = db.execute(
-        "UPDATE nodes SET last_seen_at = :now, stats_json = :stats, \
+        "UPDATE nodes SET last_seen_at = :now, stats_json = coalesce(:stats, stats_json), \
          status = CASE status WHEN 'unknown' THEN 'active' ELSE status END WHERE id = :id",
         named_params! { ":id": id, ":stats": stats, ":now": time::now() },
     )?;
@@ -250,14 +251,15 @@ mod tests {
         let status = || get(&db, &id).unwrap().unwrap().status;
         for status_set in NodeStatus::ALL {
             assert!(set_status(&db, &id, *status_set).unwrap());
-            heartbeat(&db, &id, &json!({ "cpu": 0.5 })).unwrap().unwrap();
+            heartbeat(&db, &id, Some(&json!({ "cpu": 0.5 }))).unwrap().unwrap();
             assert_eq!(status(), status_set.as_str());
         }
+        heartbeat(&db, &id, None).unwrap().unwrap();
         assert_eq!(get(&db, &id).unwrap().unwrap().stats, Some(json!({ "cpu": 0.5 })));
         // An older system's node, of which it never heard.
         db.execute("UPDATE nodes SET status = 'unknown', stats_json = '{'", []).unwrap();
         assert_eq!(get(&db, &id).unwrap().unwrap().stats, None);
-        heartbeat(&db, &id, &json!({})).unwrap().unwrap();
+        heartbeat(&db, &id, Some(&json!({}))).unwrap().unwrap();
         assert_eq!(status(), "active");
         assert!(!set_status(&db, "nobody", NodeStatus::Active).unwrap());
     }
@@ -268,11 +270,11 @@ mod tests {
         let id = create(&db, &new("one")).unwrap().unwrap();
         // Two of the bytes are quotation marks.
         let text = |bytes: usize| Value::from("x".repeat(bytes - 2));
-        heartbeat(&db, &id, &text(MAX_STATS)).unwrap().unwrap();
-        let refused = heartbeat(&db, &id, &text(MAX_STATS + 1)).unwrap();
+        heartbeat(&db, &id, Some(&text(MAX_STATS))).unwrap().unwrap();
+        let refused = heartbeat(&db, &id, Some(&text(MAX_STATS + 1))).unwrap();
         assert_eq!(refused, Err(NotRecorded::TooLarge { bytes: MAX_STATS + 1 }));
         assert_eq!(get(&db, &id).unwrap().unwrap().stats, Some(text(MAX_STATS)));
-        let refused = heartbeat(&db, "nobody", &json!({})).unwrap();
+        let refused = heartbeat(&db, "nobody", None).unwrap();
         assert_eq!(refused, Err(NotRecorded::UnknownNode { id: "nobody".to_owned() }));
     }
 

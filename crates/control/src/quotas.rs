@@ -9,6 +9,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use streamhub_engine::change::required;
 use streamhub_engine::words;
 
 use crate::TenantId;
@@ -47,17 +48,27 @@ pub struct Quotas {
 
 /// Limits to be set; what is absent stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct QuotaChange {
     /// Apps.
+    #[serde(deserialize_with = "required", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")]
     pub max_apps: Option<Limit>,
     /// Streams that are live at the same time.
+    #[serde(deserialize_with = "required", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")]
     pub max_concurrent_streams: Option<Limit>,
     /// Minutes recorded in a calendar month.
+    #[serde(deserialize_with = "required", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")]
     pub max_recording_minutes_month: Option<Limit>,
     /// Gigabytes sent in a calendar month.
+    #[serde(deserialize_with = "required", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")]
     pub max_egress_gb_month: Option<Limit>,
     /// Gigabytes stored.
+    #[serde(deserialize_with = "required", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")]
     pub max_storage_gb: Option<Limit>,
 }
 

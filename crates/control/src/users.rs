@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamhub_engine::time;
+use streamhub_engine::{Change, time};
 
 use crate::email::Email;
 use crate::login_failures;
@@ -49,7 +49,7 @@ pub struct UserChange {
     /// The address that it logs in with.
     pub email: Option<Email>,
     /// A name for people.
-    pub name: Option<String>,
+    pub name: Change<String>,
 }
 
 words! {
@@ -165,9 +165,14 @@ pub fn update(db: &Connection, id: &str, change: &UserChange) -> Result<Result<O
         return Ok(Err(EmailTaken { email: email.to_string() }));
     }
     db.query_row(
-        "UPDATE users SET email = coalesce(:email, email), name = coalesce(:name, name) WHERE id = :id \
-         RETURNING id, email, name, is_superadmin, status, created_at",
-        named_params! { ":id": id, ":email": change.email.as_ref().map(Email::as_str), ":name": change.name },
+        "UPDATE users SET email = coalesce(:email, email), name = CASE WHEN :stays THEN name ELSE :name END \
+         WHERE id = :id RETURNING id, email, name, is_superadmin, status, created_at",
+        named_params! {
+            ":id": id,
+            ":email": change.email.as_ref().map(Email::as_str),
+            ":stays": change.name == Change::Keep,
+            ":name": change.name.given(),
+        },
         read,
     )
     .optional()
@@ -412,12 +417,15 @@ mod tests {
         let (anna, bert) = (made(&db, "a@b.c"), made(&db, "b@b.c"));
         let to = |email: Option<&str>, name: Option<&str>| UserChange {
             email: email.map(|email| email.parse().unwrap()),
-            name: name.map(str::to_owned),
+            name: name.map_or(Change::Keep, |name| Change::Set(name.to_owned())),
         };
         let named = update(&db, &anna.id, &to(None, Some("Anna"))).unwrap().unwrap().unwrap();
         assert_eq!(named, User { name: Some("Anna".to_owned()), ..anna.clone() });
         let moved = update(&db, &anna.id, &to(Some("A@B.c"), None)).unwrap().unwrap().unwrap();
         assert_eq!(moved, User { email: Some("A@B.c".to_owned()), ..named });
+        let nameless = UserChange { name: Change::Clear, ..UserChange::default() };
+        let unnamed = update(&db, &anna.id, &nameless).unwrap().unwrap().unwrap();
+        assert_eq!(unnamed, User { name: None, ..moved });
         let taken = update(&db, &bert.id, &to(Some("a@b.C"), Some("Bert"))).unwrap();
         assert_eq!(taken, Err(EmailTaken { email: "a@b.C".to_owned() }));
         assert_eq!(get(&db, &bert.id).unwrap(), Some(bert));

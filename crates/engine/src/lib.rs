@@ -12,6 +12,7 @@
 
 pub mod app_id;
 pub mod cache;
+pub mod change;
 pub mod connect;
 pub mod data_dir;
 pub mod database_url;
@@ -36,6 +37,7 @@ pub mod reshape;
 pub mod seal;
 pub mod snapshot;
 mod sync;
+pub mod text;
 pub mod time;
 pub mod tx;
 pub mod unopened;
@@ -44,6 +46,7 @@ pub mod words;
 
 pub use self::uuid::Uuid;
 pub use app_id::{AppId, BadAppId};
+pub use change::Change;
 pub use connect::Database;
 pub use data_dir::DataDir;
 pub use error::{Error, Fault, Result, Unfit};

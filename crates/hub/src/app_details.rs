@@ -2,14 +2,15 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use streamhub_appstore::Change;
 use streamhub_control::TenantId;
 use streamhub_control::apps::{self, App, Details, Refused};
-use streamhub_engine::AppId;
+use streamhub_engine::text::NAME_MAX;
+use streamhub_engine::{AppId, Change};
 
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::people::check_text;
 
 /// Bytes of an app's `settingsJson`: small enough for lists of apps to show it, as dashboards expect.
 const MOST_SETTINGS: usize = 64 << 10;
@@ -28,8 +29,11 @@ const MOST_SETTINGS: usize = 64 << 10;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AppChange {
     /// A name for people.
+    #[schemars(length(max = 256))]
     pub display_name: Change<String>,
-    /// Prefix of its room names.
+    /// Prefix of its room names; `livekitRoomPrefix`, as it is shown, says the same.
+    #[serde(alias = "livekitRoomPrefix")]
+    #[schemars(length(max = 256))]
     pub room_prefix: Change<String>,
     /// Settings that dashboards keep with the app, as a JSON text of 64 KiB at the most.
     pub settings_json: Change<String>,
@@ -38,12 +42,14 @@ pub struct AppChange {
 impl Hub {
     /// Changes what people may change of an app in the registry.
     pub fn update_app(&self, id: &AppId, change: &AppChange) -> Result<App> {
-        if let Change::Set(settings) = &change.settings_json {
+        check_names(change.display_name.given(), change.room_prefix.given())?;
+        if let Some(settings) = change.settings_json.given() {
             if settings.len() > MOST_SETTINGS {
-                return Err(HubError::Invalid(format!("settingsJson is longer than {MOST_SETTINGS} bytes")));
+                let most = format!("settingsJson: it has more than {MOST_SETTINGS} bytes");
+                return Err(HubError::Invalid(most));
             }
             if serde_json::from_str::<serde::de::IgnoredAny>(settings).is_err() {
-                return Err(HubError::Invalid("settingsJson is no JSON text".to_owned()));
+                return Err(HubError::Invalid("settingsJson: it is no JSON text".to_owned()));
             }
         }
         let (name, change, meant) = (id.clone(), change.clone(), self.meant(id.as_str()));
@@ -54,9 +60,9 @@ impl Hub {
             };
             deed.concern(&TenantId::from_registry(app.tenant_id));
             let details = Details {
-                display_name: changed(&change.display_name, app.display_name),
-                room_prefix: changed(&change.room_prefix, app.livekit_room_prefix),
-                settings_json: changed(&change.settings_json, app.settings_json),
+                display_name: change.display_name.clone().of(app.display_name),
+                room_prefix: change.room_prefix.clone().of(app.livekit_room_prefix),
+                settings_json: change.settings_json.clone().of(app.settings_json),
             };
             if let Err(refused) = apps::update(db, app.id, &details)? {
                 return Ok(Err(refused));
@@ -66,10 +72,8 @@ impl Hub {
     }
 }
 
-fn changed(change: &Change<String>, former: Option<String>) -> Option<String> {
-    match change {
-        Change::Keep => former,
-        Change::Clear => None,
-        Change::Set(value) => Some(value.clone()),
-    }
+/// What people call an app, where they do.
+pub(crate) fn check_names(display_name: Option<&String>, room_prefix: Option<&String>) -> Result<()> {
+    check_text("displayName", display_name, NAME_MAX)?;
+    check_text("roomPrefix", room_prefix, NAME_MAX)
 }

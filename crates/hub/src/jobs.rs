@@ -230,7 +230,7 @@ impl Hub {
     /// Lists jobs, the newest first.
     pub fn jobs(&self, filter: &Filter) -> Result<Listed> {
         let mut listed = self.registry().jobs(filter)?;
-        for job in listed.jobs.iter_mut().filter(|job| !job.state.is_over()) {
+        for job in listed.entries.iter_mut().filter(|job| !job.state.is_over()) {
             // What is in memory is further than what was written down last.
             if let Some(entry) = self.shared.jobs.find(&job.id) {
                 *job = entry.job();

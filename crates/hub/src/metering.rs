@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use streamhub_appstore::WriteTx;
 use streamhub_appstore::outbox::{self, Entry};
-use streamhub_appstore::{WriteTx, vods::Vod};
+use streamhub_appstore::vods::{LONGEST, Vod};
 use streamhub_control::quotas::{Enforcement, Metric};
 use streamhub_control::usage::{self, Metered, Month};
 use streamhub_control::{Connection, SqlResult, TenantId};
@@ -101,8 +102,10 @@ fn meter(tx: &mut WriteTx<'_>, metric: Metered, amount: u64) -> Result<()> {
     Ok(())
 }
 
-/// Whole seconds, as far as they are known and can be counted.
+/// Whole seconds, as far as they are known: a row may hold more than a recording has, and be written by others than the
+/// hub.
 fn seconds(vod: &Vod) -> u64 {
-    let known = vod.duration_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    known.map_or(0, |duration| duration.as_secs())
+    let longest = LONGEST.as_secs_f64();
+    let known = vod.duration_s.map_or(0.0, |seconds| seconds.clamp(0.0, longest));
+    Duration::try_from_secs_f64(known).map_or(0, |duration| duration.as_secs())
 }

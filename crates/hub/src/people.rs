@@ -15,13 +15,20 @@ pub use tenants::TenantChange;
 pub(crate) use nodes::found as found_node;
 pub(crate) use users::found as found_user;
 
+use streamhub_engine::text::{self, BadText};
+
 use crate::error::{HubError, Result};
 
-/// A name for people that shows nothing is none.
-pub(crate) fn refuse_blank(what: &str, text: &str) -> Result<()> {
-    if text.trim().is_empty() {
-        Err(HubError::Invalid(format!("the name of {what} is empty")))
-    } else {
-        Ok(())
-    }
+/// A name for people, where one is given. A refusal names the field as the HTTP API spells it.
+pub(crate) fn check_name(field: &str, name: Option<&String>) -> Result<()> {
+    name.map_or(Ok(()), |name| text::name(name)).map_err(|bad| unfit(field, bad))
+}
+
+/// Any other text of so many bytes at the most, where one is given.
+pub(crate) fn check_text(field: &str, text: Option<&String>, most: usize) -> Result<()> {
+    text.map_or(Ok(()), |text| text::within(text, most)).map_err(|bad| unfit(field, bad))
+}
+
+fn unfit(field: &str, bad: BadText) -> HubError {
+    HubError::Invalid(format!("{field}: {bad}"))
 }

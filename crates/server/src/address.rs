@@ -44,9 +44,23 @@ impl ClientAddress {
         Self { peer, client }
     }
 
+    /// Whose share of what all requests have together this one has: the client's, and where that is not known the
+    /// peer's. None where nobody but a trusted proxy is known, who asks for many.
+    pub(crate) fn sharer(&self, trusted: &AllowList) -> Option<IpAddr> {
+        self.client.or(self.peer).filter(|address| !trusted.permits(Some(*address))).map(household)
+    }
+
     /// Whether the client is known to be on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         self.client.is_some_and(|client| client.is_loopback())
+    }
+}
+
+/// Whose address it is: who has one of IPv6 has the whole network of 64 bits.
+pub(crate) fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
     }
 }
 
@@ -191,6 +205,21 @@ mod tests {
     fn a_listener_that_does_not_say_leaves_everybody_unknown() {
         assert_eq!(found("", &[]), ClientAddress { peer: None, client: None });
         assert_eq!(client("", &[("x-forwarded-for", "198.51.100.1")]), None);
+    }
+
+    #[test]
+    fn everybody_but_a_proxy_has_a_share() {
+        let trusted = AllowList::only(PROXIES).unwrap();
+        let sharer = |peer, forwarded: &[(&str, &str)]| {
+            found(peer, forwarded).sharer(&trusted).map(|address| address.to_string())
+        };
+        assert_eq!(sharer("192.0.2.9", &[]).as_deref(), Some("192.0.2.9"));
+        assert_eq!(sharer("192.0.2.9", &[("via", "x")]).as_deref(), Some("192.0.2.9"));
+        assert_eq!(sharer("2001:db8::1:2", &[]).as_deref(), Some("2001:db8::"));
+        assert_eq!(sharer("10.0.0.1", &[("x-forwarded-for", "192.0.2.9")]).as_deref(), Some("192.0.2.9"));
+        for (peer, forwarded) in [("10.0.0.1", &[][..]), ("10.0.0.1", &[("via", "x")]), ("", &[])] {
+            assert_eq!(sharer(peer, forwarded), None);
+        }
     }
 
     fn an_address() -> impl Strategy<Value = IpAddr> {

@@ -7,8 +7,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use axum::body::{Bytes, HttpBody as _};
-use axum::extract::rejection::JsonRejection;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_ENCODING;
 use axum::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -68,7 +71,7 @@ where
     pub(crate) async fn parse(mut parts: Parts, body: axum::body::Body) -> Result<Self, ApiError> {
         let Path(path) = Path::from_request_parts(&mut parts, &())
             .await
-            .map_err(|rejection| ApiError::invalid("invalid_path", rejection.body_text()))?;
+            .map_err(|rejection| ApiError::invalid("invalid_path", misfit(rejection)))?;
         let Query(query) = Query::from_request_parts(&mut parts, &())
             .await
             .map_err(|rejection| ApiError::invalid("invalid_query", reason(&rejection)))?;
@@ -102,6 +105,9 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Body for Json<T> {
     }
 
     async fn read(request: Request) -> Result<Self, ApiError> {
+        if !is_plain(request.headers()) {
+            return Err(ApiError::ContentCoding);
+        }
         match axum::Json::from_request(request, &()).await {
             Ok(axum::Json(Object(body))) => Ok(Self(body)),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::MediaType),
@@ -159,6 +165,27 @@ impl Body for Bytes {
     async fn read(request: Request) -> Result<Self, ApiError> {
         Self::from_request(request, &()).await.map_err(|rejection| ApiError::unread(rejection.status()))
     }
+}
+
+/// What is wrong with a parameter of the path, in words for who wrote it: axum names types of Rust.
+fn misfit(rejection: PathRejection) -> String {
+    let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+        return rejection.body_text();
+    };
+    match failed.into_kind() {
+        // All that is parsed there are numbers.
+        ErrorKind::ParseErrorAtKey { key, .. } => format!("{key}: it is no whole number, or too large a one"),
+        ErrorKind::InvalidUtf8InPathParam { key } => format!("{key}: it is no UTF-8"),
+        ErrorKind::DeserializeError { key, message, .. } => format!("{key}: {message}"),
+        kind => kind.to_string(),
+    }
+}
+
+/// Whether a body is sent as it is.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(CONTENT_ENCODING).iter().map(|codings| codings.to_str().unwrap_or("?"));
+    let mut codings = codings.flat_map(|codings| codings.split(','));
+    codings.all(|coding| ["", "identity"].contains(&&*coding.trim().to_ascii_lowercase()))
 }
 
 /// What the parser says, without what axum says around it.

@@ -15,7 +15,7 @@ use streamhub::{Actor, AppId, Concerned, Hub, TenantId};
 
 use crate::address::ClientAddress;
 use crate::error::ApiError;
-use crate::idempotency;
+use crate::idempotency::Name;
 use crate::request;
 use crate::router::BASE;
 use crate::service::Service;
@@ -26,8 +26,8 @@ pub(crate) struct Entrance {
     pub(crate) parts: Parts,
     /// Of the path; none where it is malformed.
     parameters: Option<RawPathParams>,
-    /// The key under which the request may be sent again, and a print of what it asks for.
-    repeatable: Option<(String, String)>,
+    /// What the client calls the request.
+    name: Name,
     /// The hub for whoever asks, once that is known.
     acting: OnceLock<Hub>,
     /// Whoever asks, once that is known.
@@ -40,14 +40,14 @@ impl Entrance {
     /// Of a request, whose body is handed back to be read later.
     pub(crate) async fn new(service: Service, request: Request) -> Result<(Self, Body), ApiError> {
         let (mut parts, body) = request.into_parts();
-        let (repeatable, body) = idempotency::find(&parts, body).await?;
+        let (name, body) = Name::find(&parts, body).await?;
         let parameters = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
         Ok((
             Self {
                 service,
                 parts,
                 parameters,
-                repeatable,
+                name,
                 acting: OnceLock::new(),
                 principal: OnceLock::new(),
                 concerned: OnceLock::new(),
@@ -58,6 +58,11 @@ impl Entrance {
 
     pub(crate) fn into_parts(self) -> Parts {
         self.parts
+    }
+
+    /// Refuses an `Idempotency-Key` that is none, of whoever is known: from others it is not taken.
+    pub(crate) fn check_name(&self) -> Result<(), ApiError> {
+        self.acting().map_or(Ok(()), |_| self.name.check())
     }
 
     /// The hub, acting for whoever asks, where that was found out.
@@ -146,8 +151,10 @@ impl Entrance {
     }
 
     fn acting_for(&self, hub: &Hub, principal: String) -> Hub {
-        let repeatable = self.repeatable.as_ref();
-        let repeatable = repeatable.map(|(key, print)| Repeatable::new(&principal, key, print));
+        let repeatable = match &self.name {
+            Name::Key { key, print } => Some(Repeatable::new(&principal, key, print)),
+            Name::None | Name::Unfit => None,
+        };
         let actor = Actor {
             principal,
             address: self.address(),

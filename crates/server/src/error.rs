@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use streamhub::apps::Refused;
 use streamhub::quotas::{Limit, Metric, QuotaExceeded};
-use streamhub::{Hub, HubError, Kind, LiveError};
+use streamhub::{Hub, HubError, Kind};
 
 use crate::request;
 
@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     /// It is done, and its answer was lost and shows a secret that is nowhere else.
     AnswerLost,
     /// A request with this key is being carried out, or was another one.
-    Repeated { code: &'static str },
+    Repeated { code: &'static str, message: &'static str },
     /// The body is larger than is taken.
     BodyTooLarge,
     /// The path and query are longer than is taken.
@@ -51,6 +51,8 @@ pub(crate) enum ApiError {
     HeadersTooLarge,
     /// The body is no JSON by what its header says.
     MediaType,
+    /// The body is compressed by what its header says.
+    ContentCoding,
     /// A tenant has as much of something as it may have.
     Quota(QuotaExceeded),
     /// Too many attempts: to be tried again after so many seconds.
@@ -69,6 +71,8 @@ pub(crate) enum ApiError {
     NotConfigured,
     /// The hub could not do it.
     Hub(HubError),
+    /// The job that was waited for ended otherwise than by being done; the job's own code and text say how.
+    Ended { code: String, message: String },
     /// A panic, or a task that was cancelled.
     Broken(String),
 }
@@ -132,10 +136,10 @@ impl ApiError {
         }
     }
 
-    /// Whether the audit has its own word of it: what was asked for may be done, or is done, all the same, or there
-    /// were too many attempts, of which it tells once.
+    /// Whether the audit has its own word of it: what was asked for may be done, or is done, all the same, or it names
+    /// the job, which says how it ended, or there were too many attempts, of which it tells once.
     pub(crate) fn is_told_elsewhere(&self) -> bool {
-        matches!(self, Self::AnswerLost | Self::TimedOut | Self::TooMany { .. })
+        matches!(self, Self::AnswerLost | Self::TimedOut | Self::TooMany { .. } | Self::Ended { .. })
             || matches!(self, Self::Hub(error) if error.kind() == Kind::Unknown)
     }
 
@@ -168,7 +172,7 @@ impl ApiError {
             Self::Blocked => {
                 fixed(StatusCode::FORBIDDEN, "address_blocked", "nothing is served to this address")
             }
-            Self::NotFound => fixed(StatusCode::NOT_FOUND, "not_found", NOTHING_THERE),
+            Self::NotFound => of_code("not_found", || "".into()),
             Self::MethodNotAllowed => fixed(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -183,11 +187,7 @@ impl ApiError {
                 "answer_lost",
                 "it is done, and its answer was lost; read what is there, and remove it if its secret is needed",
             ),
-            Self::Repeated { code } => fixed(
-                StatusCode::CONFLICT,
-                code,
-                "a request with this Idempotency-Key is under way, or asked for something else",
-            ),
+            Self::Repeated { code, message } => fixed(StatusCode::CONFLICT, code, message),
             Self::BodyTooLarge => fixed(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -206,9 +206,12 @@ impl ApiError {
                 "unsupported_media_type",
                 "a body is JSON, and says so: Content-Type: application/json",
             ),
-            Self::Quota(_) => {
-                fixed(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", "the tenant's quota is used up")
-            }
+            Self::ContentCoding => fixed(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "a body is sent as it is, without a Content-Encoding",
+            ),
+            Self::Quota(_) => of_code("quota_exceeded", || "".into()),
             Self::TooMany { .. } => fixed(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_attempts",
@@ -234,12 +237,25 @@ impl ApiError {
                 "booting",
                 "the databases are being opened; try again soon",
             ),
-            Self::Stopping => fixed(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is stopping"),
+            Self::Stopping => of_code("stopping", || "".into()),
             Self::NotConfigured => {
                 fixed(StatusCode::SERVICE_UNAVAILABLE, "not_configured", "this is not configured here")
             }
             Self::Hub(error) => of_hub(error),
-            Self::Broken(_) => internal(),
+            Self::Ended { code, message } => of_job(code, message),
+            Self::Broken(_) => of_code("internal", || "".into()),
+        }
+    }
+
+    /// In how many seconds to send the same again, where that helps.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany { retry_after } => Some(*retry_after),
+            Self::TooManyFollowers | Self::Overloaded | Self::TimedOut | Self::Booting | Self::Stopping => {
+                Some(1)
+            }
+            Self::Hub(error) => matches!(error.code(), "busy" | "commit_unknown" | "stopping").then_some(1),
+            _ => None,
         }
     }
 
@@ -249,80 +265,73 @@ impl ApiError {
             Self::Hub(error) => {
                 tracing::error!(request.id = request_id, %error, way_out = error.way_out(), "request failed");
             }
-            Self::Broken(reason) => tracing::error!(request.id = request_id, reason, "request failed"),
+            Self::Ended { message: reason, .. } | Self::Broken(reason) => {
+                tracing::error!(request.id = request_id, reason, "request failed");
+            }
             _ => {}
         }
     }
 }
 
+/// What fails or is refused further inside, by the code that it has there too: its status and what a person is told;
+/// nothing where that is the error's own text, which speaks of what the caller sent or may see. What has another code
+/// is `internal`.
+const FAILURES: &[(StatusCode, &str, Option<&str>)] = &[
+    (StatusCode::BAD_REQUEST, "invalid", None),
+    // What the caller named, and what is wrong with it.
+    (StatusCode::BAD_REQUEST, "unfit_source", None),
+    (StatusCode::NOT_FOUND, "not_found", Some(NOTHING_THERE)),
+    (StatusCode::CONFLICT, "exists", None),
+    (StatusCode::CONFLICT, "name_taken", None),
+    (StatusCode::CONFLICT, "uuid_taken", None),
+    (StatusCode::CONFLICT, "in_trash", None),
+    (StatusCode::CONFLICT, "directory_exists", Some("a directory of this name is there already")),
+    (StatusCode::CONFLICT, "last_superadmin", Some("nobody else could administrate the installation")),
+    // A person has to mend what the caller did not write; which place of the file it is, the text says.
+    (StatusCode::CONFLICT, "config_broken", None),
+    (StatusCode::CONFLICT, "cancelled", Some("somebody cancelled it; what is gone stays gone")),
+    // Final, unlike a 503: whoever sends the same again hears the same.
+    (
+        StatusCode::CONFLICT,
+        "interrupted",
+        Some("the server ended before it was done; ask for it again, with another Idempotency-Key"),
+    ),
+    (StatusCode::CONFLICT, "app_deleted", Some("the app was deleted before it was done")),
+    (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", Some("the tenant's quota is used up")),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_jobs",
+        Some("as many jobs wait for this app as may; wait until one is over, or cancel one"),
+    ),
+    (StatusCode::INTERNAL_SERVER_ERROR, "internal", Some("the server failed; its log says why")),
+    (StatusCode::INTERNAL_SERVER_ERROR, "disk_failed", Some("the server's disk failed; its log says more")),
+    (StatusCode::SERVICE_UNAVAILABLE, "busy", Some("it could not be done in time; try again soon")),
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "commit_unknown",
+        Some("it may be done or not; read what is there, or repeat it with the same Idempotency-Key"),
+    ),
+    (StatusCode::SERVICE_UNAVAILABLE, "stopping", Some("the server is stopping")),
+    (StatusCode::SERVICE_UNAVAILABLE, "out_of_service", Some("the app is out of service for the time being")),
+    (StatusCode::SERVICE_UNAVAILABLE, "app_missing", Some("the app's directory or its database is missing")),
+    (StatusCode::SERVICE_UNAVAILABLE, "damaged", Some("a database is damaged, and waits for a person")),
+    (StatusCode::INSUFFICIENT_STORAGE, "no_space", Some("there is not enough space on the disk")),
+];
+
 fn of_hub(error: &HubError) -> Parts<'_> {
-    let unavailable = |code, message: &'static str| (StatusCode::SERVICE_UNAVAILABLE, code, message.into());
-    match error.kind() {
-        Kind::NotFound => (StatusCode::NOT_FOUND, "not_found", NOTHING_THERE.into()),
-        Kind::Exists => match error {
-            HubError::DirectoryThere { .. } => {
-                (StatusCode::CONFLICT, "directory_exists", "a directory of this name is there already".into())
-            }
-            error => (StatusCode::CONFLICT, in_the_way(error), error.to_string().into()),
-        },
-        Kind::Invalid => match error {
-            HubError::LastSuperadmin { .. } => (
-                StatusCode::CONFLICT,
-                "last_superadmin",
-                "nobody else could administrate the installation".into(),
-            ),
-            error => (StatusCode::BAD_REQUEST, "invalid", error.to_string().into()),
-        },
-        Kind::Unknown => unavailable(
-            "commit_unknown",
-            "it may be done or not; read what is there, or repeat it with the same Idempotency-Key",
-        ),
-        Kind::Unavailable => match error {
-            HubError::TooManyJobs { .. } => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_jobs",
-                "as many jobs wait for this app as may; wait until one is over, or cancel one".into(),
-            ),
-            HubError::OutOfService { .. }
-            | HubError::NotInService { .. }
-            | HubError::NoAppDir { .. }
-            | HubError::Live(LiveError::OutOfService { .. }) => {
-                unavailable("out_of_service", "the app is out of service for the time being")
-            }
-            _ => unavailable("busy", "it could not be done in time; try again soon"),
-        },
-        _ => match error {
-            HubError::Closed => unavailable("stopping", "the server is stopping"),
-            HubError::NoSpace { .. } => {
-                (StatusCode::INSUFFICIENT_STORAGE, "no_space", "there is not enough space on the disk".into())
-            }
-            // A person has to mend what the caller did not write; which place of the file it is, the message says.
-            HubError::BrokenAppConfig(_) => (StatusCode::CONFLICT, "config_broken", error.to_string().into()),
-            // What the caller named, and what is wrong with it.
-            HubError::NoSource { .. }
-            | HubError::Source(_)
-            | HubError::OwnMount { .. }
-            | HubError::NotItsOwn { .. }
-            | HubError::NotSealed { .. } => {
-                (StatusCode::BAD_REQUEST, "unfit_source", error.to_string().into())
-            }
-            _ => internal(),
-        },
-    }
+    of_code(error.code(), || error.to_string().into())
 }
 
-/// What stands in the way, where each has another way out.
-fn in_the_way(error: &HubError) -> &'static str {
-    match error {
-        HubError::Refused(Refused::NameTaken { .. }) => "name_taken",
-        HubError::Refused(Refused::UuidTaken { .. }) => "uuid_taken",
-        HubError::InTrash { .. } => "in_trash",
-        _ => "exists",
-    }
+fn of_job<'a>(code: &str, message: &'a str) -> Parts<'a> {
+    // It may be another server by now, which does not stop.
+    let code = if code == "stopping" { "interrupted" } else { code };
+    of_code(code, || message.into())
 }
 
-fn internal() -> Parts<'static> {
-    (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why".into())
+fn of_code<'a>(code: &str, text: impl FnOnce() -> Cow<'a, str>) -> Parts<'a> {
+    let of = |code: &str| FAILURES.iter().find(|(_, known, _)| *known == code);
+    let (status, code, message) = of(code).or_else(|| of("internal")).expect("it has a row");
+    (*status, code, message.map_or_else(text, Cow::from))
 }
 
 /// The tenant's quota, wherever it was found to be used up.
@@ -359,18 +368,12 @@ impl IntoResponse for ApiError {
             limit: None,
             used: None,
         };
-        let mut retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        match self {
-            Self::Quota(QuotaExceeded { metric, limit, used }) => {
-                code.clone_into(&mut body.error);
-                (body.metric, body.limit, body.used) = (Some(metric), Some(limit), Some(used));
-            }
-            Self::TooMany { retry_after: seconds } => retry_after = Some(seconds),
-            Self::TooManyFollowers => retry_after = Some(1),
-            _ => {}
+        if let Self::Quota(QuotaExceeded { metric, limit, used }) = self {
+            code.clone_into(&mut body.error);
+            (body.metric, body.limit, body.used) = (Some(metric), Some(limit), Some(used));
         }
         let mut response = (status, Json(body)).into_response();
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -390,7 +393,7 @@ mod tests {
         let too_many = ApiError::from(HubError::TooManyJobs { app });
         assert_eq!(too_many.status_and_code(), (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"));
         let dir = "apps/news-24".into();
-        let damaged = ApiError::from(HubError::NoAppDir { dir });
-        assert_eq!(damaged.status_and_code(), (StatusCode::SERVICE_UNAVAILABLE, "out_of_service"));
+        let missing = ApiError::from(HubError::NoAppDir { dir });
+        assert_eq!(missing.status_and_code(), (StatusCode::SERVICE_UNAVAILABLE, "app_missing"));
     }
 }

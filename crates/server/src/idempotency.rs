@@ -21,21 +21,40 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-rep
 /// The longest key.
 const LONGEST: usize = 255;
 
-/// A client's key for a request that changes something, and a print of what it asks for. The body is read for
-/// it, and handed on.
-pub(crate) async fn find(parts: &Parts, body: Body) -> Result<(Option<(String, String)>, Body), ApiError> {
-    let Some(key) = parts.headers.get(HEADER).filter(|_| parts.method == Method::POST) else {
-        return Ok((None, body));
-    };
-    let is_key =
-        |key: &&str| (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    let key = key.to_str().ok().filter(is_key).ok_or_else(|| {
+/// What a client calls a request that changes something.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    /// Nothing.
+    None,
+    /// This, and a print of what it asks for.
+    Key { key: String, print: String },
+    /// What no key looks like.
+    Unfit,
+}
+
+impl Name {
+    /// That of a request. The body is read for it, and handed on.
+    pub(crate) async fn find(parts: &Parts, body: Body) -> Result<(Self, Body), ApiError> {
+        let Some(key) = parts.headers.get(HEADER).filter(|_| parts.method == Method::POST) else {
+            return Ok((Self::None, body));
+        };
+        let is_key = |key: &&str| {
+            (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let Some(key) = key.to_str().ok().filter(is_key) else { return Ok((Self::Unfit, body)) };
+        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::BodyTooLarge)?;
+        let print = print(parts, &body);
+        Ok((Self::Key { key: key.to_owned(), print }, Body::from(body)))
+    }
+
+    /// Refuses one that is no key.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        if !matches!(self, Self::Unfit) {
+            return Ok(());
+        }
         let message = format!("Idempotency-Key: 1 to {LONGEST} visible characters of ASCII, without spaces");
-        ApiError::invalid("invalid_idempotency_key", message)
-    })?;
-    let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::BodyTooLarge)?;
-    let print = print(parts, &body);
-    Ok((Some((key.to_owned(), print)), Body::from(body)))
+        Err(ApiError::invalid("invalid_idempotency_key", message))
+    }
 }
 
 fn print(parts: &Parts, body: &Bytes) -> String {
@@ -86,8 +105,14 @@ where
         Some(Recall::Done(done)) => (answer(Some(done.entry.target.unwrap_or_default())).await?, None),
         Some(Recall::Answered(_, kept)) => return Ok(replayed(kept)),
         Some(Recall::Forgotten) => return Err(ApiError::AnswerLost),
-        Some(Recall::UnderWay) => return Err(ApiError::Repeated { code: "request_under_way" }),
-        Some(Recall::Another) => return Err(ApiError::Repeated { code: "idempotency_key_reused" }),
+        Some(Recall::UnderWay) => {
+            let message = "the request with this Idempotency-Key is under way";
+            return Err(ApiError::Repeated { code: "request_under_way", message });
+        }
+        Some(Recall::Another) => {
+            let message = "this Idempotency-Key was used with another request";
+            return Err(ApiError::Repeated { code: "idempotency_key_reused", message });
+        }
         None => return answer(None).await,
     };
     let (parts, body) = response.into_parts();

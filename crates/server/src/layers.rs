@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -76,7 +77,8 @@ async fn around(State(service): State<Service>, mut request: Request, next: Next
     request.extensions_mut().insert(address);
     let header = id.header();
     // In a place of its own: whoever holds a future moves all of it.
-    let answer = without_panic(Box::pin(within_limits(&service, request, next)));
+    let sharer = address.sharer(&service.config().trusted_proxies);
+    let answer = without_panic(Box::pin(within_limits(&service, request, sharer, next)));
     let (mut response, principal) = request::answering(id, answer).await;
     response.headers_mut().insert(X_REQUEST_ID, header);
     let response = taken_at_its_word(response);
@@ -84,9 +86,12 @@ async fn around(State(service): State<Service>, mut request: Request, next: Next
     response
 }
 
-/// What an answer is, it says itself: browsers are not to guess.
+/// What an answer is, it says itself, browsers are not to guess; and nobody keeps one that does not say for how long:
+/// it may show a secret, and is another one soon.
 pub(crate) fn taken_at_its_word(mut response: Response) -> Response {
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -108,7 +113,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Whether the caller may have an answer at all, and then how long that may take.
-async fn within_limits(service: &Service, request: Request, next: Next) -> Response {
+async fn within_limits(service: &Service, request: Request, sharer: Option<IpAddr>, next: Next) -> Response {
     if let Some(refusal) = too_large(&request) {
         return refusal.into_response();
     }
@@ -118,7 +123,7 @@ async fn within_limits(service: &Service, request: Request, next: Next) -> Respo
     let (request, _held) = if request.body().is_end_stream() {
         (request, Held::default())
     } else {
-        match time::timeout(patience, Box::pin(service.intake().whole(request))).await {
+        match time::timeout(patience, Box::pin(service.intake().whole(request, sharer))).await {
             Ok(Ok(whole)) => whole,
             Ok(Err(refusal)) => {
                 if matches!(refusal, ApiError::Overloaded) {

@@ -7,6 +7,7 @@ use streamhub::Cost;
 use streamhub::allow_list::AllowList;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::address::household;
 use crate::config::ServerConfig;
 use crate::shares::{Share, Shares};
 
@@ -55,14 +56,6 @@ impl Places {
             permit = Arc::clone(&self.kept).try_acquire_owned();
         }
         Some(Place { _permit: permit.ok()?, _share: share })
-    }
-}
-
-/// Whose address it is: who has one of IPv6 has the whole network of 64 bits.
-fn household(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
     }
 }
 

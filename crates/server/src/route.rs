@@ -113,6 +113,7 @@ where
                     Err(error) if error.status_and_code().0 == StatusCode::NOT_FOUND => None,
                     access => Some(access?),
                 };
+                entrance.check_name()?;
                 let app = access.as_ref().and_then(|access| access.app().cloned());
                 once(acting.clone(), app, may_see, move |done| async move {
                     match (access, done) {

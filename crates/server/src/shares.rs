@@ -1,4 +1,4 @@
-//! Places of which everybody has a few at the most, so that nobody takes those of others.
+//! Places of which everybody has some at the most, so that nobody takes those of others.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,11 +11,12 @@ pub(crate) struct Shares<K> {
     taken: Mutex<HashMap<K, usize>>,
 }
 
-/// One place, until this is dropped.
+/// Somebody's places, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Share<K: Eq + Hash> {
     shares: Arc<Shares<K>>,
     of: K,
+    has: usize,
 }
 
 impl<K: Clone + Eq + Hash> Shares<K> {
@@ -26,14 +27,13 @@ impl<K: Clone + Eq + Hash> Shares<K> {
 
     /// A place of somebody; none where all of them are taken.
     pub(crate) fn take(self: &Arc<Self>, of: K) -> Option<Share<K>> {
-        let mut all = self.all();
-        let taken = all.get(&of).copied().unwrap_or_default();
-        if taken >= self.each {
-            return None;
-        }
-        all.insert(of.clone(), taken + 1);
-        drop(all);
-        Some(Share { shares: Arc::clone(self), of })
+        let mut share = self.begin(of);
+        share.grow(1).then_some(share)
+    }
+
+    /// Somebody's share, without a place yet.
+    pub(crate) fn begin(self: &Arc<Self>, of: K) -> Share<K> {
+        Share { shares: Arc::clone(self), of, has: 0 }
     }
 }
 
@@ -43,12 +43,28 @@ impl<K> Shares<K> {
     }
 }
 
+impl<K: Clone + Eq + Hash> Share<K> {
+    /// Takes so many places more; where there are fewer, none, and then it says so.
+    pub(crate) fn grow(&mut self, more: usize) -> bool {
+        let mut all = self.shares.all();
+        let taken = all.get(&self.of).copied().unwrap_or_default();
+        let fits = more <= self.shares.each.saturating_sub(taken);
+        if fits && more > 0 {
+            all.insert(self.of.clone(), taken + more);
+            self.has += more;
+        }
+        fits
+    }
+}
+
 impl<K: Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut all = self.shares.all();
         match all.get_mut(&self.of) {
-            Some(taken) if *taken > 1 => *taken -= 1,
-            _ => drop(all.remove(&self.of)),
+            Some(taken) if *taken > self.has => *taken -= self.has,
+            // Whoever has no place is not remembered.
+            Some(_) if self.has > 0 => drop(all.remove(&self.of)),
+            _ => {}
         }
     }
 }
@@ -69,5 +85,19 @@ mod tests {
         drop((two, other, again));
         assert!(shares.all().is_empty());
         assert!(Shares::new(0).take("ana").is_none());
+    }
+
+    #[test]
+    fn a_share_grows_as_far_as_all_of_somebodys_shares_together_may() {
+        let shares = Shares::new(5);
+        let (mut one, mut two) = (shares.begin("ana"), shares.begin("ana"));
+        assert!(one.grow(3) && two.grow(2) && two.grow(0));
+        assert!(!one.grow(1) && shares.take("ana").is_none() && shares.begin("ben").grow(5));
+        drop(shares.begin("ana"));
+        assert!(!two.grow(1), "a share without a place gives none back");
+        drop(one);
+        assert!(!two.grow(4) && two.grow(3));
+        drop(two);
+        assert!(shares.all().is_empty());
     }
 }

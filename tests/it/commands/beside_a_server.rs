@@ -200,6 +200,28 @@ fn a_directory_in_the_way_is_told_of_with_its_way_out() {
 }
 
 #[test]
+fn an_app_whose_directory_is_lost_is_told_of_with_its_way_out() {
+    let place = Place::new();
+    for app in ["news-24", "radio-1"] {
+        let _ = place.streamhub().run(["app", "create", app]).expect(0);
+    }
+    fs::remove_dir_all(place.path("apps/news-24")).expect("a directory");
+    let refused = || {
+        let refused = place.streamhub().run(["app", "delete", "news-24"]).expect(1);
+        for words in
+            ["the app's directory or its database is missing", "is the disk mounted?", "app delete --lost"]
+        {
+            assert!(refused.stderr().contains(words), "{words}: {}", refused.stderr());
+        }
+    };
+    refused();
+    let server = place.streamhub().serve();
+    server.wait_until_ready();
+    refused();
+    assert!(server.stop().success());
+}
+
+#[test]
 fn an_app_that_goes_to_the_trash_damaged_is_told_of() {
     for is_served in [false, true] {
         let place = Place::new();

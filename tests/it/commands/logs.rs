@@ -137,3 +137,33 @@ fn the_set_up_token_is_not_written_down() {
     let list = json_of(&place, &["logs", "list"]);
     assert!(messages(&list).contains(&"serving") && !list.to_string().contains("set-up token"), "{list}");
 }
+
+#[test]
+fn each_request_is_a_line_for_programs_and_for_people_who_ask_for_it() {
+    for (options, is_there) in [
+        (&["--log-format", "json"][..], true),
+        (&["--log-format", "json", "-q"], false),
+        (&[], false),
+        (&["-v"], true),
+    ] {
+        let place = Place::new();
+        let server = place.streamhub().serve_with(["--listen", "127.0.0.1:0"].iter().chain(options));
+        server.wait_until_ready();
+        let id = server
+            .get("/api/v1/apps/news-24?token=hunter2")
+            .header("x-request-id")
+            .expect("an id")
+            .to_owned();
+        let logged = server.stop().stderr;
+        let line = logged.lines().find(|line| line.contains("access") && line.contains(&id));
+        assert_eq!(line.is_some(), is_there, "{options:?}: {logged}");
+        assert!(!logged.contains("hunter2"), "{logged}");
+        if let Some(line) = line.filter(|line| line.starts_with('{')) {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let fields = &line["fields"];
+            assert_eq!((&line["target"], &fields["status"]), (&"access".into(), &401.into()), "{line}");
+            assert_eq!(fields["route"], "/api/v1/apps/{app}");
+            assert!(fields["duration_ms"].is_f64() && fields["client.address"] == "127.0.0.1", "{line}");
+        }
+    }
+}

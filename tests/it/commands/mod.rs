@@ -17,6 +17,7 @@ mod refusals;
 mod serve;
 mod status;
 mod tenant;
+mod terminal;
 mod token;
 mod user;
 

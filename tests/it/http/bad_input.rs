@@ -99,9 +99,12 @@ impl Place {
 
     /// Asks with the credential of somebody who may everything.
     fn ask(&self, method: &str, path: &str, kind: Option<&str>, body: &str) -> Response {
+        self.ask_with(method, path, kind.map(|kind| ("Content-Type", kind)).as_slice(), body)
+    }
+
+    fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let bearer = format!("Bearer {}", self.site.root);
-        let mut headers = vec![("X-Cluster-Token", &*self.node), ("Authorization", &*bearer)];
-        headers.extend(kind.map(|kind| ("Content-Type", kind)));
+        let headers = [&[("X-Cluster-Token", &*self.node), ("Authorization", &*bearer)], headers].concat();
         self.site.server.request(method, &format!("/api/v1{path}"), &headers, body)
     }
 
@@ -293,6 +296,16 @@ fn no_body_that_does_not_fit_changes_anything() {
             let what = format!("{name}: {method} {path}: {kind:?}");
             assert_eq!((answer.status, &*refusal(&answer, &what)), (415, "unsupported_media_type"), "{what}");
             asked += 1;
+        }
+        for coding in ["gzip", "identity, br"] {
+            let headers = [("Content-Type", "application/json"), ("Content-Encoding", coding)];
+            let answer = place.ask_with(&method, &path, &headers, r#"{"name":"x"}"#);
+            let what = format!("{name}: {method} {path}: {coding}");
+            assert_eq!(
+                (answer.status, &*refusal(&answer, &what)),
+                (415, "unsupported_content_encoding"),
+                "{what}"
+            );
         }
         for (what, raw) in [("broken UTF-8", &b"{\"name\":\"\xff\xfe\"}"[..]), ("UTF-16", b"\xff\xfe{\0}\0")]
         {

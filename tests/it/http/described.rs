@@ -1,6 +1,8 @@
 //! The API's description of itself: whoever has it already is told so, and a browser runs nothing of it.
 
-use super::Site;
+use serde_json::json;
+
+use super::{PASSWORD, Site};
 
 #[test]
 fn a_description_is_sent_once() {
@@ -36,11 +38,20 @@ fn a_browser_takes_answers_for_what_they_say_they_are() {
     for path in ["/health", "/metrics", "/api/v1/docs", "/api/v1/openapi.json", "/api/v1/apps", "/nothing"] {
         let answer = site.server.get(path);
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let is_lasting = path.ends_with("/docs") || path.ends_with("/openapi.json");
+        let kept = if is_lasting { "no-cache" } else { "no-store" };
+        assert_eq!(answer.header("cache-control"), Some(kept), "{path}");
         let policy = answer.header("content-security-policy");
         assert_eq!(policy.is_some(), path.ends_with("/docs"), "{path}");
         if let Some(policy) = policy {
             assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("script"), "{policy}");
         }
+    }
+    let token = json!({ "name": "t", "scope": "global" });
+    let login = json!({ "email": "root@example.org", "password": PASSWORD });
+    for (path, body, status) in [("/tokens", token, 201), ("/auth/login", login, 200)] {
+        let shown = site.post(&site.root, path, &body);
+        assert_eq!((shown.status, shown.header("cache-control")), (status, Some("no-store")), "{path}");
     }
     let page = site.get("", "/docs").body;
     assert!(!page.contains("<script") && !page.contains(" style="), "the policy permits neither");

@@ -4,7 +4,9 @@ mod audited;
 mod bad_input;
 mod damaged;
 mod described;
+mod fields;
 mod following;
+mod full_disk;
 mod guide;
 mod idempotency;
 mod identity;
@@ -56,7 +58,11 @@ impl Site {
 
     /// A server with settings.
     pub(crate) fn served(settings: impl FnOnce(Streamhub) -> Streamhub) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::within(tempfile::tempdir().expect("a directory"), settings)
+    }
+
+    /// A server whose data lies in a directory.
+    pub(crate) fn within(dir: TempDir, settings: impl FnOnce(Streamhub) -> Streamhub) -> Self {
         let streamhub = settings(Streamhub::new(dir.path().join("data")));
         let server = streamhub.serve();
         server.wait_until_ready();

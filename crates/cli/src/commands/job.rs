@@ -4,15 +4,17 @@ use clap::Subcommand;
 use serde::Serialize;
 use streamhub::Uuid;
 use streamhub::access::Within;
+use streamhub::cursor::Cursor;
 use streamhub::jobs::{Filter, Job};
 use streamhub::settings::Overrides;
 
 use crate::args::Global;
 use crate::context::Context;
 use crate::exit::Code;
+use crate::journal::{self, Shown};
 use crate::output;
 use crate::reach::Missing;
-use crate::table::{Row, Sheet, Wrapped, columns, or_dash};
+use crate::table::{Row, Sheet, Wrapped, or_dash};
 
 /// Look at long work that a server does, and end it.
 #[derive(Debug, Subcommand)]
@@ -30,9 +32,9 @@ pub(crate) enum Command {
         /// Only those of the app of this name, whatever it was called then
         #[arg(long, value_name = "APP")]
         app: Option<String>,
-        /// Behind this job, which the part before it named
-        #[arg(long, value_name = "ID")]
-        cursor: Option<Uuid>,
+        /// Behind this place, which the part before it named
+        #[arg(long, value_name = "CURSOR", value_parser = journal::cursor::<Uuid>)]
+        cursor: Option<Cursor<Uuid>>,
         /// How many at the most
         #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
@@ -66,12 +68,9 @@ struct Answer<'a> {
     data: &'a [Job],
     limit: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<&'a Uuid>,
+    next_cursor: Option<String>,
     error: (),
 }
-
-/// A part of the list as people see it.
-struct Shown<'a>(&'a [Job], Option<&'a Uuid>);
 
 impl Row for Job {
     const THINGS: &'static str = "jobs";
@@ -89,14 +88,6 @@ impl Row for Job {
     }
 }
 
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(jobs, next) = self;
-        columns(f, jobs)?;
-        next.map_or(Ok(()), |next| write!(f, "more: --cursor {next}"))
-    }
-}
-
 pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
     let context = Context::find(global, Overrides::default())?;
     match command {
@@ -108,9 +99,9 @@ pub(crate) fn run(command: Command, global: &Global) -> anyhow::Result<Code> {
                 cursor,
                 limit,
             })?;
-            let (data, next_cursor) = (&*listed.jobs, listed.next.as_ref());
-            let machine = Answer { data, limit, next_cursor, error: () };
-            output::result(context.json, &machine, &Shown(data, next_cursor))?;
+            let next_cursor = listed.next.as_ref().map(ToString::to_string);
+            let machine = Answer { data: &listed.entries, limit, next_cursor, error: () };
+            output::result(context.json, &machine, &Shown(&listed))?;
             Ok(Code::Done)
         }
         Command::Show { id } => {

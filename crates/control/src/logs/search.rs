@@ -54,7 +54,7 @@ pub fn list(db: &Connection, filter: &Filter<'_>, most: usize) -> Result<Listed>
                 break;
             }
             // It may have been pruned since.
-            listed.entries.extend(search.entry(place.id())?);
+            listed.entries.extend(search.entry(*place.id())?);
         }
         let part = &mut parts[at];
         if part.rows.is_empty() && !part.is_over {

@@ -98,9 +98,9 @@ impl<O: Opener> Cache<O> {
             ..Stats::default()
         };
         for slot in self.shared.all() {
-            let state = lock(&slot.state);
-            stats.quarantined += usize::from(slot.is_set_aside(&state));
-            match &*state {
+            let standing = lock(&slot.state);
+            stats.quarantined += usize::from(slot.is_set_aside(&standing));
+            match &*standing {
                 State::Open(usage) | State::Draining(usage) => {
                     stats.open += 1;
                     stats.leased += usize::from(usage.pins > 0);

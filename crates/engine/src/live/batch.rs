@@ -275,8 +275,13 @@ fn is_damage(fault: Fault) -> bool {
 fn run_one(conn: &Conn, job: &mut dyn Job, caution: Caution, damaged: &mut bool) -> Ran {
     let path = || conn.db.path().to_owned();
     let saves = caution == Caution::Savepoints;
+    let lost = |error: &rusqlite::Error| LiveError::TransactionLost {
+        path: path(),
+        detail: Some(error.to_string()),
+        fault: Some(Fault::of_sqlite(error)),
+    };
     if saves && let Err(error) = conn.control(SAVEPOINT) {
-        return Ran::Lost(LiveError::TransactionLost { path: path(), detail: Some(error.to_string()) });
+        return Ran::Lost(lost(&error));
     }
     let changes = conn.db.total_changes();
     let work = || job.run(&mut WriteTx::within(&conn.db));
@@ -285,15 +290,17 @@ fn run_one(conn: &Conn, job: &mut dyn Job, caution: Caution, damaged: &mut bool)
         Ok(Ok(())) => (None, None),
         Ok(Err(failure)) => {
             *damaged |= failure.fault.is_some_and(is_damage);
-            (Some(failure.detail), None)
+            (Some(failure), None)
         }
         Err(panic) => {
             let message = words(&*panic);
-            (Some(message.clone()), Some(LiveError::Panicked { path: path(), message }))
+            let failure = Failure { detail: message.clone(), fault: None };
+            (Some(failure), Some(LiveError::Panicked { path: path(), message }))
         }
     };
     if conn.db.is_autocommit() {
-        return Ran::Lost(LiveError::TransactionLost { path: path(), detail: failed });
+        let (detail, fault) = failed.map(|failure| (failure.detail, failure.fault)).unzip();
+        return Ran::Lost(LiveError::TransactionLost { path: path(), detail, fault: fault.flatten() });
     }
     let clean = conn.db.total_changes() == changes;
     if !saves {
@@ -309,10 +316,7 @@ fn run_one(conn: &Conn, job: &mut dyn Job, caution: Caution, damaged: &mut bool)
         (None, Ok(())) => Ran::Well,
         (Some(_), Ok(())) => Ran::Failed(error),
         (Some(_), Err(_)) => Ran::Dirty(error),
-        (None, Err(error)) => {
-            let detail = Some(error.to_string());
-            Ran::Dirty(Some(LiveError::TransactionLost { path: path(), detail }))
-        }
+        (None, Err(error)) => Ran::Dirty(Some(lost(&error))),
     }
 }
 

@@ -31,6 +31,8 @@ pub enum LiveError {
         path: PathBuf,
         /// What the closure itself reported, where it did.
         detail: Option<String>,
+        /// The kind of failure, where that is known.
+        fault: Option<Fault>,
     },
     /// The commit failed, and the write may be there or not. Read before writing again.
     #[error("{}: the commit failed, and the write may have happened or not: {source}", path.display())]
@@ -111,6 +113,15 @@ fn because(detail: Option<&str>) -> String {
 }
 
 impl LiveError {
+    /// What went wrong with the file or its disk, where that is known.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Failed(error) => Some(error.fault()),
+            Self::TransactionLost { fault, .. } => *fault,
+            _ => None,
+        }
+    }
+
     /// What a person can do about it.
     pub fn way_out(&self) -> &'static str {
         match self {
@@ -134,8 +145,8 @@ impl LiveError {
         match self {
             Self::Busy { path, reason } => Self::Busy { path: path.clone(), reason: *reason },
             Self::Failed(error) => Self::Failed(error.duplicate()),
-            Self::TransactionLost { path, detail } => {
-                Self::TransactionLost { path: path.clone(), detail: detail.clone() }
+            Self::TransactionLost { path, detail, fault } => {
+                Self::TransactionLost { path: path.clone(), detail: detail.clone(), fault: *fault }
             }
             Self::CommitUnknown { path, source } => {
                 Self::CommitUnknown { path: path.clone(), source: Arc::clone(source) }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::error::Fault;
 use crate::unopened::sidecar;
 
 /// What a caller's own errors look like.
@@ -237,6 +238,10 @@ fn a_lost_transaction_fails_the_culprit_and_runs_the_others_again() {
     for (number, result) in results.iter().enumerate() {
         let is_lost = matches!(result, Err(TestError::Live(LiveError::TransactionLost { .. })));
         assert_eq!(is_lost, [1, 3, 5, 7].contains(&number), "{number}: {result:?}");
+        if let Err(TestError::Live(error)) = result {
+            // What the closure kept to itself nobody knows.
+            assert_eq!(error.fault(), (number != 3).then_some(Fault::Constraint), "{number}");
+        }
         assert_eq!(result.is_ok(), !is_lost, "{number}: {result:?}");
     }
     assert_eq!(rows(&fixture.live), [1, 2, 3, 4, 5]);

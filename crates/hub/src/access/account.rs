@@ -8,6 +8,7 @@ use streamhub_control::password::{Password, Verdict};
 use streamhub_control::sessions::{self, Client};
 use streamhub_control::users::{self, User, UserChange};
 use streamhub_control::{Connection, SqlResult};
+use streamhub_engine::Change;
 
 use crate::access::attempts::too_many;
 use crate::access::hashing::Hasher;
@@ -15,7 +16,7 @@ use crate::access::login::{Account, LoginError};
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::people::refuse_blank;
+use crate::people::check_name;
 
 /// A new password for one's own account.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct PasswordChange {
 ///
 /// ```
 /// # let (_dir, hub) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/hub.in"));
+/// use streamhub::Change;
 /// use streamhub::access::AddressChange;
 /// use streamhub::password::Password;
 /// # use streamhub::users::NewUser;
@@ -47,7 +49,7 @@ pub struct PasswordChange {
 ///     user_id: user.id,
 ///     password: Password::offered("correct horse battery".to_owned()),
 ///     email: "anna@example.net".parse()?,
-///     name: None,
+///     name: Change::Keep,
 ///     session: None,
 ///     client: Default::default(),
 /// })?;
@@ -62,8 +64,8 @@ pub struct AddressChange {
     pub password: Password,
     /// The address.
     pub email: Email,
-    /// Another name for people with it; where none is given the name stays.
-    pub name: Option<String>,
+    /// What becomes of the name for people with it.
+    pub name: Change<String>,
     /// The session in which it is changed, which is to stay open.
     pub session: Option<String>,
     /// From where.
@@ -77,12 +79,10 @@ struct Proof {
 }
 
 impl Hub {
-    /// Changes the name of an account; where none is given it stays.
-    pub fn change_name(&self, user_id: &str, name: Option<&str>) -> Result<User> {
-        if let Some(name) = name {
-            refuse_blank("a user", name)?;
-        }
-        let (id, change) = (user_id.to_owned(), UserChange { name: name.map(str::to_owned), email: None });
+    /// Changes the name of an account.
+    pub fn change_name(&self, user_id: &str, name: &Change<String>) -> Result<User> {
+        check_name("name", name.given())?;
+        let (id, change) = (user_id.to_owned(), UserChange { name: name.clone(), email: None });
         self.change(change_of(user_id), move |db, _| update(db, &id, &change))
     }
 
@@ -114,9 +114,7 @@ impl Hub {
     }
 
     fn replace_address(&self, hasher: Hasher<'_>, change: &AddressChange) -> Result<User, LoginError> {
-        if let Some(name) = &change.name {
-            refuse_blank("a user", name)?;
-        }
+        check_name("name", change.name.given())?;
         let (id, deed) = (change.user_id.clone(), change_of(&change.user_id));
         let proof = self.prove(hasher, &deed, &id, &change.password, &change.client)?;
         let count = self.charging(&Attempt::of_user(&id, &change.client), self.too_many(&deed));

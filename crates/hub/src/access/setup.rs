@@ -11,7 +11,7 @@ use crate::access::login::LoginError;
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::people::refuse_blank;
+use crate::people::check_name;
 
 /// What the first superadmin shows and wants to be.
 ///
@@ -56,9 +56,7 @@ impl Hub {
     }
 
     fn redeem(&self, hasher: Hasher<'_>, wanted: &SetUp) -> Result<User, LoginError> {
-        if let Some(name) = &wanted.name {
-            refuse_blank("a user", name)?;
-        }
+        check_name("name", wanted.name.as_ref())?;
         // Before anything is hashed, since anybody may ask.
         if !self.read(|db| setup::counts(db, &wanted.token))? {
             return Err(LoginError::Refused);

@@ -16,7 +16,7 @@ use crate::progress::Silent;
 use crate::sessions::Client;
 use crate::tokens::TokenHash;
 use crate::users::{NewUser, User, UserStatus};
-use crate::{Actor, Hub, HubConfig, HubError, Kind, Volatile};
+use crate::{Actor, Change, Hub, HubConfig, HubError, Kind, Volatile};
 
 const RIGHT: &str = "correct horse battery";
 
@@ -320,12 +320,14 @@ fn people_change_their_name() {
     let site = Site::new();
     let hub = site.open();
     let anna = user(&hub, "anna@b.c");
-    let changed = hub.change_name(&anna.id, Some("Anna")).unwrap();
+    let to = |name: &str| Change::Set(name.to_owned());
+    let changed = hub.change_name(&anna.id, &to("Anna")).unwrap();
     assert_eq!((changed.name.as_deref(), changed.email.as_deref()), (Some("Anna"), Some("anna@b.c")));
-    assert_eq!(hub.change_name(&anna.id, None).unwrap(), changed);
+    assert_eq!(hub.change_name(&anna.id, &Change::Keep).unwrap(), changed);
     let kind = |result: Result<User, HubError>| result.unwrap_err().kind();
-    assert_eq!(kind(hub.change_name(&anna.id, Some(" "))), Kind::Invalid);
-    assert_eq!(kind(hub.change_name("nobody", Some("Nobody"))), Kind::NotFound);
+    assert_eq!(kind(hub.change_name(&anna.id, &to(" "))), Kind::Invalid);
+    assert_eq!(hub.change_name(&anna.id, &Change::Clear).unwrap().name, None);
+    assert_eq!(kind(hub.change_name("nobody", &to("Nobody"))), Kind::NotFound);
 }
 
 fn another_address(user: &User, password: &str, email: &str) -> AddressChange {
@@ -333,7 +335,7 @@ fn another_address(user: &User, password: &str, email: &str) -> AddressChange {
         user_id: user.id.clone(),
         password: Password::offered(password.to_owned()),
         email: email.parse().unwrap(),
-        name: None,
+        name: Change::Keep,
         session: None,
         client: Client::default(),
     }

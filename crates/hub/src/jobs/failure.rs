@@ -1,8 +1,6 @@
 //! What is said of a job that did not succeed: a code for programs, and a text that shows no place of the server.
 
 use streamhub_control::jobs::JobError;
-use streamhub_engine::Fault;
-use streamhub_engine::live::LiveError;
 
 use crate::error::HubError;
 use crate::hub::Hub;
@@ -35,28 +33,7 @@ pub(super) fn no_thread() -> JobError {
 
 /// It failed.
 pub(super) fn of(hub: &Hub, error: &HubError) -> JobError {
-    said(code(error), hub.without_places(error.to_string()))
-}
-
-fn code(error: &HubError) -> &'static str {
-    match error {
-        HubError::Step { source, .. } | HubError::Unfinished { source, .. } => code(source),
-        HubError::NoSpace { .. } => "no_space",
-        HubError::Busy { .. } => "busy",
-        HubError::OutOfService { .. } | HubError::NotInService { .. } | HubError::NoAppDir { .. } => {
-            "out_of_service"
-        }
-        HubError::UnknownApp { .. } => "not_found",
-        HubError::Live(LiveError::CommitUnknown { .. }) => "commit_unknown",
-        HubError::Engine(error) | HubError::Live(LiveError::Failed(error)) => match error.fault() {
-            Fault::Full => "no_space",
-            Fault::Busy => "busy",
-            Fault::Corrupt | Fault::NotADatabase => "damaged",
-            Fault::Io => "disk_failed",
-            _ => "failed",
-        },
-        _ => "failed",
-    }
+    said(error.code(), hub.without_places(error.to_string()))
 }
 
 fn said(code: &str, message: impl Into<String>) -> JobError {

@@ -39,7 +39,7 @@ pub struct Purged {
     pub logs_deleted: u64,
     /// Objects in an object store; 0 where there is none.
     pub s3_deleted: u64,
-    /// Files of recordings.
+    /// Files that recordings named, each of which goes unless another row names it too; one that was not there counts.
     pub local_deleted: u64,
 }
 

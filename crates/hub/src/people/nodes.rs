@@ -3,11 +3,12 @@
 use serde_json::Value;
 use streamhub_control::nodes::{self, NameTaken, NewNode, Node, NodeStatus, NotRecorded};
 use streamhub_control::{Connection, SqlResult};
+use streamhub_engine::text::{ADDRESS_MAX, NAME_MAX};
 
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::people::refuse_blank;
+use crate::people::{check_name, check_text};
 
 const NODE: &str = "node";
 
@@ -34,10 +35,11 @@ impl Hub {
         })
     }
 
-    /// Records a node's sign of life. A node that drains or is disabled stays so. The audit does not tell of it.
-    pub fn node_alive(&self, id: &str, stats: &Value) -> Result<()> {
-        let (id, stats) = (id.to_owned(), stats.clone());
-        Ok(self.note_down(move |db| nodes::heartbeat(db, &id, &stats))??)
+    /// Records a node's sign of life. A node that drains or is disabled stays so, and what it said of itself before stays
+    /// where it says nothing. The audit does not tell of it.
+    pub fn node_alive(&self, id: &str, stats: Option<&Value>) -> Result<()> {
+        let (id, stats) = (id.to_owned(), stats.cloned());
+        Ok(self.note_down(move |db| nodes::heartbeat(db, &id, stats.as_ref()))??)
     }
 
     /// Says what the node of this key or name is meant to do.
@@ -71,10 +73,12 @@ impl Hub {
 }
 
 fn acceptable(new: &NewNode) -> Result<NewNode> {
-    refuse_blank("a node", &new.name)?;
+    check_name("name", Some(&new.name))?;
+    check_text("region", new.region.as_ref(), NAME_MAX)?;
+    check_text("url", new.url.as_ref(), ADDRESS_MAX)?;
     // Which schemes there are is up to the media server.
     if let Some(url) = new.url.as_ref().filter(|url| !url.contains("://")) {
-        return Err(HubError::Invalid(format!("{url:?} is no URL, such as https://node.example")));
+        return Err(HubError::Invalid(format!("url: {url:?} is none, such as https://node.example")));
     }
     Ok(new.clone())
 }

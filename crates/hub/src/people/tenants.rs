@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use streamhub_control::quotas::{self, QuotaChange, Quotas};
 use streamhub_control::tenants::{self, Tenant, TenantExists, UnknownTenant};
 use streamhub_control::{Connection, SqlResult, TenantId};
@@ -10,22 +10,31 @@ use streamhub_control::{Connection, SqlResult, TenantId};
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::people::refuse_blank;
+use crate::people::check_name;
 
 /// What is to be changed of a tenant; what is absent stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantChange {
     /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The plan's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+}
+
+impl TenantChange {
+    fn check(&self) -> Result<()> {
+        check_name("name", self.name.as_ref())?;
+        check_name("plan", self.plan.as_ref())
+    }
 }
 
 impl Hub {
     /// Makes a tenant with default quotas; its key is its name and its plan `free` where nothing else is said.
     pub fn create_tenant(&self, id: &TenantId, details: &TenantChange) -> Result<Tenant> {
-        refuse_blank("a tenant", details.name.as_deref().unwrap_or(id.as_str()))?;
+        details.check()?;
         let (id, TenantChange { name, plan }) = (id.clone(), details.clone());
         let name = name.unwrap_or_else(|| id.to_string());
         let plan = plan.unwrap_or_else(|| tenants::DEFAULT_PLAN.to_owned());
@@ -35,9 +44,9 @@ impl Hub {
 
     /// Changes a tenant's name or plan.
     pub fn update_tenant(&self, id: &TenantId, change: &TenantChange) -> Result<Tenant> {
-        refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
+        change.check()?;
         let (id, change) = (id.clone(), change.clone());
-        let deed = Deed::of("tenant.update").tenant(&id).target(&id).detail(given(&change));
+        let deed = Deed::of("tenant.update").tenant(&id).target(&id).detail(json!(change));
         self.change(deed, move |db, _| updated(db, &id, &change))
     }
 
@@ -48,11 +57,11 @@ impl Hub {
         change: &TenantChange,
         limits: &QuotaChange,
     ) -> Result<(Tenant, Quotas)> {
-        refuse_blank("a tenant", change.name.as_deref().unwrap_or(id.as_str()))?;
+        change.check()?;
         let (id, change, limits) = (id.clone(), change.clone(), *limits);
-        let mut detail = given(&change);
+        let mut detail = json!(change);
         if limits != QuotaChange::default() {
-            detail["quotas"] = given(&limits);
+            detail["quotas"] = json!(limits);
         }
         let deed = Deed::of("tenant.update").tenant(&id).target(&id).detail(detail);
         self.change(deed, move |db, _| match updated(db, &id, &change)? {
@@ -65,18 +74,9 @@ impl Hub {
     pub fn set_quotas(&self, tenant: &TenantId, change: &QuotaChange) -> Result<Quotas> {
         let (tenant, change) = (tenant.clone(), *change);
         let deed = Deed::of("tenant.set-quotas").tenant(&tenant).target(&tenant);
-        let deed = deed.detail(json!({ "quotas": given(&change) }));
+        let deed = deed.detail(json!({ "quotas": change }));
         self.change(deed, move |db, _| quotas::set(db, &tenant, &change))
     }
-}
-
-/// What is to be changed, without what stays.
-fn given(change: &impl Serialize) -> Value {
-    let mut given = json!(change);
-    if let Value::Object(fields) = &mut given {
-        fields.retain(|_, value| !value.is_null());
-    }
-    given
 }
 
 fn updated(

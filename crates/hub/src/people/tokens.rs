@@ -6,18 +6,24 @@ use streamhub_control::tokens::{self, ApiToken, NewToken, NotCreated, Token};
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
-use crate::people::refuse_blank;
+use crate::people::check_name;
 
 const TOKEN: &str = "token";
 
 impl Hub {
     /// Makes a token and returns its number and, for the only time, the token itself.
     pub fn create_token(&self, new: &NewToken) -> Result<(i64, Token)> {
-        refuse_blank("a token", &new.name)?;
+        check_name("name", Some(&new.name))?;
         if new.allowed_ips == AllowList::NOBODY {
             return Err(HubError::Invalid(
                 "a token that no address may use is of no use: name one, or no list".to_owned(),
             ));
+        }
+        if new.allowed_ips.entries() > AllowList::MOST {
+            let (has, most) = (new.allowed_ips.entries(), AllowList::MOST);
+            return Err(HubError::Invalid(format!(
+                "allowedIps: it has {has} entries, at most {most} are kept"
+            )));
         }
         let new = new.clone();
         self.change(Deed::of("token.create").tenant(&new.tenant), move |db, deed| {

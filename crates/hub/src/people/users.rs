@@ -9,10 +9,12 @@ use streamhub_control::{Connection, SqlResult};
 use crate::acting::Deed;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
+use crate::people::check_name;
 
 impl Hub {
     /// Makes a user.
     pub fn create_user(&self, new: &NewUser) -> Result<User> {
+        check_name("name", new.name.as_ref())?;
         let new = new.clone();
         self.change(Deed::of("user.create"), move |db, deed| {
             let created = users::create(db, &new)?;

@@ -11,10 +11,11 @@ use streamhub_appstore::outbox::{self, Entry};
 use streamhub_control::usage::set_storage;
 
 use super::*;
+use crate::StoreError;
 use crate::quotas::{Enforcement, Limit, Metric, QuotaChange};
 use crate::stored::measure;
 use crate::usage::{Metered, Month};
-use crate::vods::{Status, VodPatch};
+use crate::vods::{LONGEST, Status, VodPatch};
 
 /// Work of its own accord would be in the way.
 fn quiet(site: &Site, name: &str) -> HubConfig {
@@ -132,9 +133,11 @@ fn a_recording_is_metered_as_it_becomes_longer() {
         // What was given up is recorded again: 59, 31, 10.
         lease.update_vod(vod.id, lasting(60.5)).unwrap();
         lease.update_vod(vod.id, VodPatch { name: Some("b.mp4".to_owned()), ..VodPatch::default() }).unwrap();
-        assert_eq!(lease.update_vod(404, lasting(1e9)).unwrap_err().kind(), Kind::NotFound);
-        // What is longer than can be counted, and a row that the hub does not write.
-        lease.create_vod(NewVod { duration_s: Some(1e300), ..NewVod::named("x.mp4") }).unwrap();
+        assert_eq!(lease.update_vod(404, lasting(1e6)).unwrap_err().kind(), Kind::NotFound);
+        // What is longer than a recording can be, and a row that the hub does not write.
+        let endless = lease.create_vod(NewVod { duration_s: Some(1e300), ..NewVod::named("x.mp4") });
+        assert_eq!(endless.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(lease.update_vod(vod.id, lasting(2_678_401.0)).unwrap_err().kind(), Kind::Invalid);
         let raw = NewVod { app_id: 1, duration_s: Some(1e6), ..NewVod::named("c.mp4") };
         lease.write(move |tx| Ok::<_, HubError>(vods::create(tx, &raw)?)).unwrap();
         hub.ship_from(&lease).unwrap();
@@ -142,6 +145,25 @@ fn a_recording_is_metered_as_it_becomes_longer() {
     }
     let usage = hub.registry().usage(&TenantId::platform()).unwrap().usage;
     assert_eq!(usage.recording_minutes_month, 4, "200 seconds are three minutes and a part");
+}
+
+#[test]
+fn no_recording_counts_for_more_than_it_can_last() {
+    let site = Site::new();
+    let hub = opened(&quiet(&site, "a"));
+    created(&hub, "news-24");
+    let lease = hub.app(&id("news-24")).unwrap();
+    let vod = lease.create_vod(NewVod::named("a.mp4")).unwrap();
+    // As an older program may have left it.
+    let endless = format!("UPDATE vods SET duration_s = 1e18 WHERE id = {}", vod.id);
+    lease.write(move |tx| Ok::<_, HubError>(tx.execute(&endless, []).map_err(StoreError::from)?)).unwrap();
+    let renamed = VodPatch { name: Some("b.mp4".to_owned()), ..VodPatch::default() };
+    assert_eq!(lease.update_vod(vod.id, renamed).unwrap().duration_s, Some(1e18));
+    lease.update_vod(vod.id, lasting(5.0)).unwrap();
+    lease.update_vod(vod.id, lasting(LONGEST.as_secs_f64())).unwrap();
+    hub.ship_from(&lease).unwrap();
+    let recorded = HashMap::from([(Metered::RecordingSeconds, LONGEST.as_secs() - 5)]);
+    assert_eq!(metered(&hub, &TenantId::platform()), recorded);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamhub::TenantId;
 use streamhub::access::{AddressChange, PasswordChange, Who};
+use streamhub::change::required;
 use streamhub::members::Role;
 use streamhub::password::Password;
 use streamhub::users::User;
+use streamhub::{Change, TenantId};
 
 use crate::answer::{Done, Found};
 use crate::api::auth::{chosen, email_of};
@@ -50,14 +51,17 @@ struct Membership {
 #[schemars(rename = "AccountPatch")]
 struct Patch {
     /// The address to log in with; it takes the password.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "String")]
     email: Option<String>,
     /// The password, where there is another address.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "String")]
     password: Option<String>,
     /// A name for people.
     #[serde(default)]
-    name: Option<String>,
+    #[schemars(length(min = 1, max = 256))]
+    name: Change<String>,
 }
 
 /// A password, and the one that is to be.
@@ -91,7 +95,7 @@ async fn change(person: Person, ask: Ask<Nothing, NoFields, Json<Patch>>) -> Res
             };
             hub.change_address_async(change).await?
         }
-        (None, None) => hub.on_control(move |hub| hub.change_name(&user.id, name.as_deref())).await?,
+        (None, None) => hub.on_control(move |hub| hub.change_name(&user.id, &name)).await?,
         _ => {
             return Err(ApiError::invalid(
                 "invalid_body",
@@ -106,7 +110,7 @@ async fn password(person: Person, ask: Ask<Nothing, NoFields, Json<Passwords>>) 
     let change = PasswordChange {
         user_id: person.user.id,
         old: Password::offered(old_password),
-        new: chosen(new_password)?,
+        new: chosen("newPassword", new_password)?,
         session: Some(person.session),
         client: person.client,
     };

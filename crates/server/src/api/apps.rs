@@ -61,9 +61,11 @@ struct New {
     name: AppId,
     /// A name for people.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     display_name: Option<String>,
     /// Prefix of its room names; `livekitRoomPrefix`, as it is shown, says the same.
     #[serde(default, alias = "livekitRoomPrefix")]
+    #[schemars(length(max = 256))]
     room_prefix: Option<String>,
     /// Whose it is; where nothing is said, the caller's tenant, and `platform` for those who may everything.
     #[serde(default)]

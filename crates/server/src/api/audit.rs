@@ -5,11 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Within};
 use streamhub::audit::{self, Recorded};
-use streamhub::cursor::BadCursor;
 use streamhub::time::Moment;
 
 use crate::answer::Found;
-use crate::api::{limit, page};
+use crate::api::{self, limit, page};
 use crate::ask::{Ask, Nothing};
 use crate::error::ApiError;
 use crate::policy::Somewhere;
@@ -53,10 +52,7 @@ struct Part {
 async fn list(caller: Somewhere, ask: Ask<Nothing, Filter>) -> Result<Found<Part>, ApiError> {
     let Filter { since, until, cursor, limit } = ask.query;
     page(limit, 0)?;
-    let cursor = cursor
-        .map(|cursor| cursor.parse())
-        .transpose()
-        .map_err(|error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}")))?;
+    let cursor = api::cursor(cursor.as_deref())?;
     let tenants = match caller.within {
         Within::Everything => None,
         Within::Tenants(tenants) => Some(tenants),

@@ -47,6 +47,7 @@ struct First {
     password: String,
     /// A name for people.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
     name: Option<String>,
 }
 
@@ -107,8 +108,12 @@ async fn set_up(
     ask: Ask<Nothing, NoFields, Json<First>>,
 ) -> Result<Created<User>, ApiError> {
     let Json(First { token, email, password, name }) = ask.body;
-    let wanted =
-        SetUp { token: TokenHash::of(&token), email: email_of(&email)?, name, password: chosen(password)? };
+    let wanted = SetUp {
+        token: TokenHash::of(&token),
+        email: email_of(&email)?,
+        name,
+        password: chosen("password", password)?,
+    };
     Ok(Created(stranger.hub.set_up_async(wanted).await?))
 }
 
@@ -153,7 +158,7 @@ pub(super) fn email_of(text: &str) -> Result<Email, ApiError> {
     })
 }
 
-/// A password that somebody chose, of a request's body.
-pub(super) fn chosen(text: String) -> Result<Password, ApiError> {
-    Password::chosen(text).map_err(|error| ApiError::invalid("invalid_body", format!("password: {error}")))
+/// A password that somebody chose, of this field of a request's body.
+pub(super) fn chosen(field: &str, text: String) -> Result<Password, ApiError> {
+    Password::chosen(text).map_err(|error| ApiError::invalid("invalid_body", format!("{field}: {error}")))
 }

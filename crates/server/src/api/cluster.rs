@@ -4,6 +4,7 @@ use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use streamhub::change::required;
 use streamhub::nodes::{NewNode, Node, NodeStatus};
 
 use crate::answer::{Created, Done, Found, List};
@@ -37,12 +38,15 @@ pub(super) fn routes() -> Vec<Route> {
 #[serde(deny_unknown_fields)]
 struct Join {
     /// Its name, by which it is known again.
+    #[schemars(length(min = 1, max = 256))]
     name: String,
     /// Where it is reached.
     #[serde(default)]
+    #[schemars(length(max = 4096))]
     url: Option<String>,
     /// Where it stands.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     region: Option<String>,
 }
 
@@ -59,9 +63,10 @@ struct Joined {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Heartbeat {
     node_id: String,
-    /// What the node says of itself: at most 4 KB of JSON.
-    #[serde(default)]
-    stats: Map<String, Value>,
+    /// What the node says of itself: at most 4 KB of JSON. Where it says nothing, what it said before stays.
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "Map<String, Value>")]
+    stats: Option<Map<String, Value>>,
 }
 
 /// What is to be changed of a node.
@@ -88,7 +93,7 @@ async fn join(on: OnNode, ask: Ask<Nothing, NoFields, Json<Join>>) -> Result<Fou
 
 async fn heartbeat(on: OnNode, ask: Ask<Nothing, NoFields, Json<Heartbeat>>) -> Result<Done, ApiError> {
     let Json(Heartbeat { node_id, stats }) = ask.body;
-    on.hub.on_control(move |hub| hub.node_alive(&node_id, &Value::Object(stats))).await?;
+    on.hub.on_control(move |hub| hub.node_alive(&node_id, stats.map(Value::Object).as_ref())).await?;
     Ok(Done)
 }
 

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::Value;
 use streamhub::access::Permission;
-use streamhub::jobs::{Job, JobState, NewJob, Work};
+use streamhub::jobs::{Job, JobError, JobState, NewJob, Work};
 use streamhub::purge::Scope;
 use streamhub::{AppBackup, Health, Purged, Uuid};
 
@@ -34,7 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
         repeatable(Method::POST, "/apps/{app}/db/checkpoint", "db.checkpoint", write, checkpoint, started)
             .about("Copy what an app's -wal holds into its database, as a job")
             .may(&[StatusCode::TOO_MANY_REQUESTS]),
-        route(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge).about(
+        repeatable(Method::POST, "/apps/{app}/db/purge", "db.purge", Permission::AppDelete, purge, purging).about(
             "Remove what an app has gathered; the app and its configuration stay. 202 where it takes long",
         )
             .may(&[StatusCode::TOO_MANY_REQUESTS]),
@@ -120,8 +120,13 @@ async fn start(on: &OnApp, work: Work, body: Optional<Start>) -> Result<Accepted
 
 /// The job that was started, where the answer that said so was lost.
 async fn started(on: OnApp, id: String) -> Result<Accepted<Started>, ApiError> {
+    Ok(Accepted(again(&on, &id).await?.into()))
+}
+
+/// The job that the audit names as what the request was done to.
+async fn again(on: &OnApp, id: &str) -> Result<Job, ApiError> {
     let id: Uuid = id.parse().map_err(|_| ApiError::AnswerLost)?;
-    Ok(Accepted(on.hub.job_async(&id).await?.into()))
+    Ok(on.hub.job_async(&id).await?)
 }
 
 async fn purge(on: OnApp, ask: Ask<Nothing, NoFields, Json<Purge>>) -> Result<Purging, ApiError> {
@@ -133,6 +138,17 @@ async fn purge(on: OnApp, ask: Ask<Nothing, NoFields, Json<Purge>>) -> Result<Pu
         ));
     }
     let job = on.hub.start_job_async(&NewJob::new(Work::Purge(scope), on.id.clone())).await?;
+    waited_for(&on, job).await
+}
+
+/// What became of a purge whose answer was lost.
+async fn purging(on: OnApp, id: String) -> Result<Purging, ApiError> {
+    let job = again(&on, &id).await?;
+    waited_for(&on, job).await
+}
+
+/// What a purge removed, unless it takes long or ends otherwise.
+async fn waited_for(on: &OnApp, job: Job) -> Result<Purging, ApiError> {
     let mut watched = on.hub.watch_job_async(&job.id).await?;
     // Most take far less.
     let patience = on.service.config().request_timeout / 3;
@@ -140,13 +156,10 @@ async fn purge(on: OnApp, ask: Ask<Nothing, NoFields, Json<Purge>>) -> Result<Pu
     let Ok(Ok(over)) = over.map(|over| over.map(|job| Job::clone(&job))) else {
         return Ok(Purging::UnderWay(job.into()));
     };
-    match (over.state, over.result) {
-        (JobState::Succeeded, Some(purged)) => Ok(Purging::Over(purged)),
-        (JobState::Cancelled, _) => {
-            let message = "somebody cancelled it; what is gone stays gone".to_owned();
-            Err(ApiError::Conflict { code: "cancelled", message })
-        }
-        _ => Err(ApiError::Broken(over.error.map(|error| error.message).unwrap_or_default())),
+    match (over.state, over.result, over.error) {
+        (JobState::Succeeded, Some(purged), _) => Ok(Purging::Over(purged)),
+        (_, _, Some(JobError { code, message })) => Err(ApiError::Ended { code, message }),
+        (state, ..) => Err(ApiError::Ended { code: state.to_string(), message: String::new() }),
     }
 }
 

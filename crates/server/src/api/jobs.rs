@@ -11,7 +11,7 @@ use streamhub::{AppId, TenantId, Uuid};
 
 use self::events::follow;
 use crate::answer::{Data, List};
-use crate::api::{limit, page};
+use crate::api::{self, limit, page};
 use crate::ask::{Ask, Nothing};
 use crate::error::ApiError;
 use crate::policy::Caller;
@@ -49,7 +49,7 @@ struct Which {
     /// Only those of the app of this name.
     app: Option<AppId>,
     /// Where the part before this one ended: its `nextCursor`.
-    cursor: Option<Uuid>,
+    cursor: Option<String>,
     /// How many at the most.
     #[serde(default = "limit")]
     #[schemars(range(min = 1, max = 1000))]
@@ -72,10 +72,11 @@ impl From<Job> for Started {
 async fn list(caller: Caller, ask: Ask<Nothing, Which>) -> Result<List<Job>, ApiError> {
     let Which { tenant, app, cursor, limit } = ask.query;
     page(limit, 0)?;
+    let cursor = api::cursor(cursor.as_deref())?;
     let within = caller.principal.within(Permission::AppRead);
     let app = app.map(String::from);
     let listed = caller.hub.jobs_async(Filter { within, tenant, app, cursor, limit }).await?;
-    Ok(List::part(listed.jobs, limit, listed.next.map(|next| next.to_string())))
+    Ok(List::part(listed.entries, limit, listed.next.map(|next| next.to_string())))
 }
 
 async fn show(caller: Caller, ask: Ask<One>) -> Result<Data<Job>, ApiError> {

@@ -6,14 +6,13 @@ use axum::http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::{Permission, Within};
-use streamhub::cursor::BadCursor;
 use streamhub::logs::{self, Entry, Level};
 use streamhub::progress::{Progress, Stop};
 use streamhub::time::Moment;
 use streamhub::{Hub, HubError, Pruned, TenantId};
 
 use crate::answer::{Found, List};
-use crate::api::{limit, page};
+use crate::api::{self, limit, page};
 use crate::ask::{Ask, Json, NoFields, Nothing};
 use crate::error::ApiError;
 use crate::policy::{Caller, OnApp, Platform};
@@ -110,10 +109,7 @@ async fn of_app(on: OnApp, ask: Ask<Nothing, Filter>) -> Result<List<Entry>, Api
 async fn read(hub: &Hub, within: Within, filter: Filter) -> Result<List<Entry>, ApiError> {
     let Filter { tenant, app, level, source, q, since, until, cursor, limit } = filter;
     page(limit, 0)?;
-    let cursor = cursor
-        .map(|cursor| cursor.parse())
-        .transpose()
-        .map_err(|error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}")))?;
+    let cursor = api::cursor(cursor.as_deref())?;
     let listed = hub.searching(move |hub| {
         hub.registry().logs(&logs::Filter {
             within: &within,

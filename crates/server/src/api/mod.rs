@@ -23,9 +23,12 @@ mod usage;
 mod users;
 mod vods;
 
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use streamhub::Page;
+use streamhub::cursor::{BadCursor, Cursor};
 
 use crate::answer::LIMIT;
 use crate::error::ApiError;
@@ -86,6 +89,12 @@ impl Paging {
 /// A page that is not too large.
 pub(crate) fn page(limit: u32, offset: u32) -> Result<Page, ApiError> {
     Page::new(limit, offset).map_err(|error| ApiError::invalid("invalid_query", error.to_string()))
+}
+
+/// Where a part of a list begins, which the part before it named.
+pub(crate) fn cursor<I: FromStr>(text: Option<&str>) -> Result<Option<Cursor<I>>, ApiError> {
+    let refused = |error: BadCursor| ApiError::invalid("invalid_query", format!("cursor: {error}"));
+    text.map(str::parse).transpose().map_err(refused)
 }
 
 /// On or off.

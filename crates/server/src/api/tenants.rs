@@ -4,6 +4,7 @@ use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use streamhub::access::Permission;
+use streamhub::change::required;
 use streamhub::page::Page;
 use streamhub::quotas::{QuotaChange, Quotas};
 use streamhub::tenants::Tenant;
@@ -51,9 +52,11 @@ struct New {
     id: Option<TenantId>,
     /// A name for people.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
     name: Option<String>,
     /// The plan's name.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
     plan: Option<String>,
 }
 
@@ -63,14 +66,16 @@ struct New {
 #[schemars(rename = "TenantPatch")]
 struct Patch {
     /// A name for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "String", length(min = 1, max = 256))]
     name: Option<String>,
     /// The plan's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "String", length(min = 1, max = 256))]
     plan: Option<String>,
     /// Limits; -1 is none.
-    #[serde(default)]
-    #[schemars(with = "Option<QuotaChange>")]
+    #[serde(default, deserialize_with = "required")]
+    #[schemars(with = "QuotaChange")]
     quotas: Option<Object<QuotaChange>>,
 }
 

@@ -35,6 +35,7 @@ pub(super) fn routes() -> Vec<Route> {
 #[schemars(rename = "NewToken")]
 struct New {
     /// A name for people.
+    #[schemars(length(min = 1, max = 256))]
     name: String,
     /// How far it reaches.
     scope: TokenScope,

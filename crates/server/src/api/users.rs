@@ -53,6 +53,7 @@ struct New {
     email: String,
     /// A name for people.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
     name: Option<String>,
     /// At least 12 characters; without one the user cannot log in.
     #[serde(default)]
@@ -111,7 +112,7 @@ async fn create(
     let Json(New { email, name, password, is_superadmin }) = ask.body;
     let email = email_of(&email)?;
     let password = match password {
-        Some(password) => Some(platform.hub.hash_password_async(chosen(password)?).await?),
+        Some(password) => Some(platform.hub.hash_password_async(chosen("password", password)?).await?),
         None => None,
     };
     let new = NewUser { email, name, password, is_superadmin };
@@ -139,7 +140,7 @@ async fn reset_password(
 ) -> Result<Found<WasReset>, ApiError> {
     let (who, Reset { password }) = (ask.path.user, ask.body.0.unwrap_or_default());
     let (password, shown) = if let Some(password) = password {
-        (chosen(password)?, None)
+        (chosen("password", password)?, None)
     } else {
         let (password, text) = Password::generate();
         (password, Some(text))

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
@@ -19,8 +18,10 @@ use serde_json::Value;
 use streamhub::allow_list::AllowList;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span;
+use tracing::subscriber::DefaultGuard;
 
 use super::*;
 use crate::access_log::ACCESS_LOG;
@@ -216,33 +217,17 @@ async fn what_is_too_much_at_once_is_refused_and_a_supervisor_is_not() {
 
 #[tokio::test]
 async fn large_bodies_that_are_under_way_leave_room_for_small_ones() {
-    const SENDERS: usize = 64;
+    const SENDERS: u8 = 64;
     let service = Service::booting();
     let routes = plain_of(&service);
-    let of = |length: usize| ask(&routes, request("POST", "/body"), vec![b'x'; length]);
-    // All but their last byte is there, and does not go on.
-    let begun = Bytes::from(vec![b'x'; MAX_BODY - 1]);
-    let stalled = |begun: &Bytes| {
-        let (told, is_there) = oneshot::channel::<()>();
-        let (routes, mut told) = (routes.clone(), Some(told));
-        let body = Slow(Some(begun.clone()), move || {
-            told.take().map(|told| told.send(()));
-            Poll::Pending
-        });
-        let sending =
-            tokio::spawn(async move { ask(&routes, request("POST", "/body"), Body::new(body)).await.status });
-        (sending, is_there)
-    };
+    let of = |length: usize| ask(&routes, from(0), vec![b'x'; length]);
     let mut senders = Vec::new();
-    for _ in 0..SENDERS {
-        let (sending, is_there) = stalled(&begun);
-        is_there.await.unwrap();
-        senders.push(sending);
+    for client in 1..=SENDERS {
+        senders.push(stalled(&routes, from(client)).await);
     }
     // What a small body may have needs no room, so that some is left.
     assert_eq!(of(MAX_BODY - (16 << 10)).await.status, StatusCode::OK);
-    let (last, is_there) = stalled(&begun);
-    is_there.await.unwrap();
+    let last = stalled(&routes, from(SENDERS + 1)).await;
     of(MAX_BODY - (16 << 10)).await.is_error(503, "overloaded");
     of(MAX_BODY + 1).await.is_error(413, "body_too_large");
     assert_eq!(of(16 << 10).await.text(), "16384");
@@ -253,6 +238,45 @@ async fn large_bodies_that_are_under_way_leave_room_for_small_ones() {
     assert!(last.await.unwrap_err().is_cancelled());
     assert_eq!(of(MAX_BODY - (16 << 10)).await.status, StatusCode::OK);
     senders.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn one_client_that_sends_slowly_leaves_room_to_others() {
+    let routes = plain_of(&Service::booting());
+    let of = |client, length: usize| ask(&routes, from(client), vec![b'x'; length]);
+    let mut senders = Vec::new();
+    for _ in 0..8 {
+        senders.push(stalled(&routes, from(1)).await);
+    }
+    // It has its eighth, as far as small bodies are for nothing.
+    assert_eq!(of(1, 128 << 10).await.status, StatusCode::OK);
+    of(1, 256 << 10).await.is_error(503, "overloaded");
+    assert_eq!(of(1, 16 << 10).await.text(), "16384");
+    assert_eq!(of(2, MAX_BODY).await.status, StatusCode::OK);
+
+    for sender in senders {
+        sender.abort();
+        assert!(sender.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(of(1, MAX_BODY).await.status, StatusCode::OK);
+}
+
+/// A request with a body from a client of this number.
+fn from(client: u8) -> axum::http::request::Builder {
+    request("POST", "/body").extension(ConnectInfo(SocketAddr::from(([192, 0, 2, client], 1))))
+}
+
+/// Sends a request of whose body all but the last byte is there, and does not go on.
+async fn stalled(routes: &Router, request: axum::http::request::Builder) -> JoinHandle<StatusCode> {
+    let (told, is_there) = oneshot::channel::<()>();
+    let (routes, mut told) = (routes.clone(), Some(told));
+    let body = Slow(Some(Bytes::from(vec![b'x'; MAX_BODY - 1])), move || {
+        told.take().map(|told| told.send(()));
+        Poll::Pending
+    });
+    let sending = tokio::spawn(async move { ask(&routes, request, Body::new(body)).await.status });
+    is_there.await.unwrap();
+    sending
 }
 
 #[tokio::test]
@@ -274,8 +298,7 @@ async fn a_caller_that_gave_up_leaves_its_place() {
     let service = Service::configured(ServerConfig { max_requests: 1, ..ServerConfig::default() });
     let never = Router::new().route("/never", get(async || future::pending::<&str>().await));
     let routes = within(&service, never);
-    let heard = Listening::default();
-    let listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, listening) = listen();
     let given_up = time::timeout(Duration::from_millis(1), get_it(&routes, "/never")).await;
     drop(listening);
     assert!(given_up.is_err());
@@ -403,10 +426,18 @@ impl tracing::Subscriber for Listening {
     fn exit(&self, _: &span::Id) {}
 }
 
+/// Begins to listen on this thread. Beside somebody else who listens, since tracing would ask the only one on whichever
+/// thread writes a line for the first time, and switch that line off where nobody listens there.
+fn listen() -> (Listening, DefaultGuard) {
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Listening::default()));
+    LazyLock::force(&ANOTHER);
+    let heard = Listening::default();
+    (heard.clone(), tracing::subscriber::set_default(heard))
+}
+
 #[tokio::test]
 async fn every_answer_is_logged_without_what_is_secret() {
-    let heard = Listening::default();
-    let listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, listening) = listen();
     let routes = plain();
     let peer: SocketAddr = "192.0.2.1:5".parse().unwrap();
     let named = request("GET", "/apps/news-24?token=hunter2")

@@ -159,7 +159,11 @@ impl Request {
         if self.effect == Effect::EndSession && answer.status == 401 {
             return None;
         }
-        Some(answer.status < 300 || answer.body.contains("answer_lost"))
+        // A job that was begun is told of, also where the kill ended it.
+        Some(
+            answer.status < 300
+                || ["answer_lost", "interrupted"].iter().any(|code| answer.body.contains(code)),
+        )
     }
 
     /// Whether it can be sent again with its key. Nobody is known to log in before it is done, so that each

@@ -10,7 +10,7 @@ use streamhub::{AppId, status};
 use crate::context::Context;
 use crate::exit::Code;
 use crate::output;
-use crate::table::{List, Row, or_dash};
+use crate::table::{List, Row, Sheet, or_dash};
 
 /// List all registered apps, by name, or those in the trash
 ///
@@ -110,31 +110,28 @@ impl Shown {
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let app = &self.app;
-        writeln!(f, "name          {}", app.name)?;
-        writeln!(f, "id            {}", app.id)?;
-        writeln!(f, "tenant        {}", app.tenant_id)?;
-        writeln!(f, "state         {}", app.standing())?;
-        if let Some(detail) = &app.split_detail {
-            writeln!(f, "take-over     {detail}")?;
-        }
-        let lines = [
-            ("display name", app.display_name.as_deref()),
-            ("room prefix", app.livekit_room_prefix.as_deref()),
-            ("uuid", app.uuid_text()),
-            ("directory", self.directory.as_deref()),
+        let database = self.database.as_ref().map_or_else(
+            || "not there".to_owned(),
+            |Database { path, size_bytes, wal_size_bytes }| {
+                format!("{path} ({size_bytes} bytes, {wal_size_bytes} in its -wal)")
+            },
+        );
+        let head = [
+            ("name", app.name.clone()),
+            ("id", app.id.to_string()),
+            ("tenant", app.tenant_id.clone()),
+            ("state", app.standing().to_owned()),
         ];
-        for (what, value) in lines {
-            writeln!(f, "{what:<13} {}", value.unwrap_or("-"))?;
-        }
-        match &self.database {
-            Some(found) => writeln!(
-                f,
-                "database      {} ({} bytes, {} in its -wal)",
-                found.path, found.size_bytes, found.wal_size_bytes
-            )?,
-            None => writeln!(f, "database      not there")?,
-        }
-        writeln!(f, "created       {}", app.created_at)?;
-        write!(f, "updated       {}", app.updated_at)
+        let take_over = app.split_detail.clone().map(|detail| ("take-over", detail));
+        let details = [
+            ("display name", or_dash(app.display_name.as_deref())),
+            ("room prefix", or_dash(app.livekit_room_prefix.as_deref())),
+            ("uuid", or_dash(app.uuid_text())),
+            ("directory", or_dash(self.directory.as_deref())),
+            ("database", database),
+            ("created", app.created_at.clone()),
+            ("updated", app.updated_at.clone()),
+        ];
+        Sheet::of(head.into_iter().chain(take_over).chain(details)).fmt(f)
     }
 }
