@@ -9,9 +9,9 @@
 //! ```
 //! use streamhub_appstore::streams::{self, Kind, NewStream};
 //! use streamhub_appstore::vods::{self, NewVod, Status, VodFilter, VodPatch};
-//! use streamhub_appstore::{Change, SCHEMA, StoreError};
+//! use streamhub_appstore::{SCHEMA, StoreError};
 //! use streamhub_engine::migrate::From;
-//! use streamhub_engine::{Database, WriteTx};
+//! use streamhub_engine::{Change, Database, WriteTx};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut db = Database::scratch(None)?;
