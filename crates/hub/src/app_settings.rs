@@ -65,7 +65,7 @@ impl Hub {
         self.conclude_configuring(number, place)
     }
 
-    fn conclude_configuring(&self, number: i64, place: &AppPlace) -> Result<()> {
+    pub(crate) fn conclude_configuring(&self, number: i64, place: &AppPlace) -> Result<()> {
         let begun = self.read(move |db| deeds::begun(db, number, CONFIGURE))?;
         let Some(last) = begun.last() else { return Ok(()) };
         let detail: Value = last

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streamhub_control::audit::Recorded;
 use streamhub_control::deeds::Outcome;
-use streamhub_control::idempotency::{self, Asked, Key};
+use streamhub_control::idempotency::{self, Asked, Key, Remembered};
 use streamhub_engine::AppId;
 use streamhub_engine::time::Moment;
 
@@ -89,12 +89,16 @@ impl Hub {
         let Some(under_way) = self.shared.requests.enter(repeatable.key.print()) else {
             return Ok(Some(Recall::UnderWay));
         };
-        if let Some(app) = app {
-            self.ship(app)?;
+        let remembered = || self.read(|db| idempotency::recall(db, &repeatable.key));
+        let mut found = remembered()?;
+        // The app may be had alone for long, and need not be asked for what is known.
+        if let Some(app) = app
+            && !found.as_ref().is_some_and(is_settled)
+        {
+            self.tell(app)?;
+            found = remembered()?;
         }
-        let Some(found) = self.read(|db| idempotency::recall(db, &repeatable.key))? else {
-            return Ok(Some(Recall::Fresh(under_way)));
-        };
+        let Some(found) = found else { return Ok(Some(Recall::Fresh(under_way))) };
         if found.asked != repeatable.asked {
             return Ok(Some(Recall::Another));
         }
@@ -114,13 +118,20 @@ impl Hub {
         let Some(repeatable) = self.actor.as_ref().and_then(|actor| actor.repeatable.clone()) else {
             return Ok(());
         };
+        let keep = move |hub: &Self| {
+            let (key, answer) = (repeatable.key.clone(), answer.clone());
+            hub.note_down(move |db| idempotency::keep_answer(db, &key, &answer))
+        };
+        if keep(self)? {
+            return Ok(());
+        }
         if let Some(app) = app {
-            self.ship(app)?;
+            self.tell(app)?;
+            if keep(self)? {
+                return Ok(());
+            }
         }
-        let is_known = self.note_down(move |db| idempotency::keep_answer(db, &repeatable.key, &answer))?;
-        if !is_known {
-            tracing::warn!("an answer is not kept, since the audit does not tell what it answers");
-        }
+        tracing::debug!("an answer is not kept, since the audit tells nothing that it answers");
         Ok(())
     }
 
@@ -130,15 +141,21 @@ impl Hub {
         self.in_chunks(idempotency::PRUNE_CHUNK, move |db| idempotency::prune(db, &before))
     }
 
-    /// Has everything that an app's commits ask for done, so that the audit tells of all of them.
-    fn ship(&self, app: &AppId) -> Result<()> {
+    /// Has the control database told what an app's commits have to tell it.
+    fn tell(&self, app: &AppId) -> Result<()> {
         match self.app(app) {
-            Ok(lease) => self.ship_from(&lease),
+            Ok(lease) => self.tell_from(&lease),
             // What is not there has nothing left to ship.
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether nothing that an outbox may still hold says more of a request.
+fn is_settled(found: &Remembered) -> bool {
+    let outcome = found.done.as_ref().map(|done| done.entry.outcome.parse());
+    matches!(outcome, None | Some(Ok(Outcome::Done | Outcome::Begun)))
 }
 
 impl Requests {

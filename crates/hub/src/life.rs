@@ -18,10 +18,12 @@ use streamhub_engine::{AppId, Database, Uuid, durable};
 
 use crate::acting::Deed;
 use crate::app_details::check_names;
+use crate::app_settings::CONFIGURE;
 use crate::error::{HubError, Result};
 use crate::hub::Hub;
 use crate::opener::{self, AppOpener};
 use crate::outbox::Untold;
+use crate::sealing::SEAL;
 
 /// Attention: an app is being renamed to what the reference says.
 pub(crate) const RENAME: &str = "rename";
@@ -161,7 +163,9 @@ impl Hub {
                 return Err(HubError::OwnMount { dir: place.dir().to_owned() });
             }
             // What the directory shows of deeds that were begun; in the trash nobody looks.
-            self.settle_by_directory(number, &alone)?;
+            if let Err(error) = self.settle_by_directory(number, &alone) {
+                tracing::warn!(app.id = %id, %error, "how a deed ended cannot be seen, so it counts as failed");
+            }
             let begun = self.beginning(&Deed::of(apps::DELETE).target(id));
             self.write(move |db| {
                 let marked = apps::mark_deleting(db, number)?;
@@ -199,12 +203,14 @@ impl Hub {
             if let Err(refused) = apps::mark_deleting(db, number)? {
                 return Ok(Err(refused));
             }
+            deeds::conclude(db, number, &[SEAL, CONFIGURE], Outcome::Failed)?;
             match apps::mark_deleted(db, number, &name)? {
                 Ok(()) => apps::forget(db, number),
                 refused => Ok(refused),
             }
         })?;
         self.shared.services.unsealed.forget(id);
+        self.shared.services.lost.note(id, false);
         self.shared.services.begun.forget(number);
         self.cancel_jobs_of(number);
         drop(alone);
@@ -240,6 +246,7 @@ impl Hub {
             durable::rename_new(place.dir(), &deletion.dir)?;
         }
         self.shared.services.unsealed.forget(alone.id());
+        self.shared.services.lost.note(alone.id(), false);
         self.shared.services.begun.forget(app.id);
         self.cancel_jobs_of(app.id);
         let number = app.id;
@@ -250,6 +257,7 @@ impl Hub {
                     attention::release_stream(db, number, &row.reference)?;
                 }
             }
+            deeds::conclude(db, number, &[SEAL, CONFIGURE], Outcome::Failed)?;
             apps::mark_deleted(db, number, &name)
         })??;
         Ok(deletion)
@@ -364,6 +372,7 @@ impl Hub {
             self.change_alone(&new, |tx| Ok(identity::set_name(tx.connection(), to.as_str()).of(&path)?))?;
         }
         self.shared.services.unsealed.forget(from);
+        self.shared.services.lost.note(from, false);
         let (number, to, marked) = (app.id, to.clone(), marked.clone());
         self.write(move |db| {
             if let Err(refused) = apps::rename(db, number, &to)? {

@@ -1,14 +1,22 @@
 //! Apps that are registered and not there: found out before somebody asks for one.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 
 use streamhub_control::apps::{self, Tally};
-use streamhub_engine::AppId;
+use streamhub_engine::{AppId, DataDir};
 
-use crate::error::Result;
-use crate::hub::Hub;
+use crate::error::{HubError, Result};
+use crate::hub::{Hub, Shared};
 use crate::opener;
+use crate::stored::briefly;
+
+/// Apps that are looked at between two looks whether the hub is still there.
+const AT_A_STRETCH: usize = 100;
+
+/// Apps that the log names.
+const NAMED: usize = 20;
 
 /// The apps whose databases were not there when that was looked at last, or somebody asked for them.
 #[derive(Debug, Default)]
@@ -31,38 +39,61 @@ impl Lost {
 }
 
 impl Hub {
-    /// Looks which of the apps in service are not there, as where their disk is not mounted. It costs a look at each
-    /// directory.
-    pub(crate) fn look_for_lost(&self) -> Result<()> {
-        let mut lost = BTreeSet::new();
-        for id in self.read(apps::in_service)?.iter().filter_map(|name| name.parse::<AppId>().ok()) {
-            if opener::is_missing(&self.data().app(&id)) {
-                lost.insert(id);
+    /// Begins to look which of the apps in service are not there, as where their disk is not mounted, unless that is
+    /// under way. A disk that hangs may keep it for ever, so nobody waits for it.
+    pub(crate) fn look_for_lost(&self) {
+        let Some(round) = self.shared.services.upkeep.looking.begin() else { return };
+        let (hub, data) = (Arc::downgrade(&self.shared), self.data().clone());
+        let spawned = thread::Builder::new().name("streamhub-look".to_owned()).spawn(move || {
+            let _round = round;
+            match look(&hub, &data) {
+                Ok(()) | Err(HubError::Closed) => {}
+                Err(error) => tracing::warn!(%error, "lost apps could not be looked for"),
             }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "lost apps are looked for later");
         }
-        let before = std::mem::replace(&mut *self.shared.services.lost.apps(), lost.clone());
-        for id in lost.difference(&before) {
-            let path = self.data().app(id).db();
-            let way_out = "mount its disk or put it back; `streamhub app delete --lost` forgets it";
-            tracing::error!(app.id = %id, path = %path.display(), way_out, "an app's database is missing");
-        }
-        Ok(())
     }
 
     /// How many apps there are, how many of them wait for a person, and how many are not there. Upkeep looks for
-    /// these at the start and once an hour; besides it is noticed when one is used.
+    /// these after the start and once an hour; besides it is noticed when one is used.
     pub fn tally(&self) -> Result<Tally> {
-        let (lost, set_aside) = (self.shared.services.lost.apps().clone(), self.shared.cache.set_aside());
+        let lost = self.shared.services.lost.apps().clone();
+        let mut set_aside = self.shared.cache.set_aside();
+        set_aside.retain(|id| !lost.contains(id));
         self.read(|db| {
             let mut tally = apps::tally(db)?;
-            // They may have been deleted since.
-            for id in &lost {
-                tally.missing += u64::from(apps::is_in_service(db, id.as_str())?);
-            }
-            for id in set_aside.iter().filter(|id| !lost.contains(*id)) {
+            tally.missing += lost.len() as u64;
+            for id in &set_aside {
                 tally.pending += u64::from(apps::is_in_service(db, id.as_str())?);
             }
             Ok(tally)
         })
     }
+}
+
+/// One round over all apps.
+fn look(hub: &Weak<Shared>, data: &DataDir) -> Result<()> {
+    let names = briefly(hub, |hub| hub.read(apps::in_service))?;
+    let mut missing = BTreeSet::new();
+    for some in names.chunks(AT_A_STRETCH) {
+        briefly(hub, |_| Ok(()))?;
+        let ids = some.iter().filter_map(|name| name.parse::<AppId>().ok());
+        missing.extend(ids.filter(|id| opener::is_missing(&data.app(id))));
+    }
+    // What was deleted or came back meanwhile is not missed.
+    let still = briefly(hub, |hub| hub.read(apps::in_service))?.into_iter().collect::<BTreeSet<_>>();
+    missing.retain(|id| still.contains(id.as_str()) && opener::is_missing(&data.app(id)));
+    let before = briefly(hub, |hub| {
+        let lost = &hub.shared.services.lost;
+        Ok(std::mem::replace(&mut *lost.apps(), missing.clone()))
+    })?;
+    let new: Vec<_> = missing.difference(&before).collect();
+    if !new.is_empty() {
+        let some: Vec<_> = new.iter().take(NAMED).map(|id| id.as_str()).collect();
+        let (count, apps, way_out) = (new.len(), some.join(", "), "mount their disk or put them back");
+        tracing::error!(count, apps, way_out, "apps are missing: their databases are not there");
+    }
+    Ok(())
 }

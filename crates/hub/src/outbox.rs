@@ -50,6 +50,16 @@ struct Records {
 impl Hub {
     /// Does the work in an app's outbox.
     pub(crate) fn ship_from(&self, lease: &Lease) -> Result<()> {
+        let left = self.ship_open(lease)?;
+        left.records.or(left.file).map_or(Ok(()), Err)
+    }
+
+    /// The same, for whoever cares for what the control database is told: files may be deleted later.
+    pub(crate) fn tell_from(&self, lease: &Lease) -> Result<()> {
+        self.ship_open(lease)?.records.map_or(Ok(()), Err)
+    }
+
+    fn ship_open(&self, lease: &Lease) -> Result<Left> {
         let (app, mut after, mut left) = (lease.registered().clone(), 0, Left::default());
         loop {
             let pending = lease.read(|tx| outbox::peek(tx, after, AT_ONCE).map_err(HubError::from))?;
@@ -63,7 +73,7 @@ impl Hub {
                 lease.write(move |tx| outbox::remove(tx, &done).map_err(HubError::from))?;
             }
         }
-        left.records.or(left.file).map_or(Ok(()), Err)
+        Ok(left)
     }
 
     /// Tells the control database what an app's outbox has to tell it, for an app that nobody uses and that is

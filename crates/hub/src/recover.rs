@@ -64,7 +64,8 @@ impl Hub {
 
     /// Says in the audit how the deeds ended of which an app's directory shows it.
     pub(crate) fn settle_by_directory(&self, number: i64, alone: &Exclusive<AppOpener>) -> Result<()> {
-        self.settle_configuring(number, &self.data().app(alone.id()))?;
+        // Nobody else has the app, so no configuring is under way.
+        self.conclude_configuring(number, &self.data().app(alone.id()))?;
         self.settle_sealing(number, alone)
     }
 

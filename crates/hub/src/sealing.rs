@@ -168,7 +168,7 @@ impl Hub {
             .and_then(|registered| Ok(self.ship_closed(&self.data().app(id), &registered)?));
         // It is told at the next start otherwise; a copy tells nothing where it is adopted.
         if let Err(error) = told {
-            tracing::debug!(app.id = %id, %error, "what was done to an app is not told yet");
+            tracing::warn!(app.id = %id, %error, "what was done to an app is not told yet");
         }
         if let Err(error) = self.seal_alone(&alone) {
             tracing::warn!(app.id = %id, %error, "an app cannot be sealed");

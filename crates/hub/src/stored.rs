@@ -29,15 +29,15 @@ const REST: Duration = Duration::from_secs(1);
 /// Tenants whose figures are written in one transaction.
 const CHUNK: usize = 500;
 
-/// Whether a round is under way.
+/// Whether a round over all apps is under way, of which there is one at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Measuring(Arc<AtomicBool>);
+pub(crate) struct Rounds(Arc<AtomicBool>);
 
 /// A round that is under way until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Round(Arc<AtomicBool>);
 
-impl Measuring {
+impl Rounds {
     /// None where one is under way.
     pub(crate) fn begin(&self) -> Option<Round> {
         (!self.0.swap(true, Ordering::AcqRel)).then(|| Round(Arc::clone(&self.0)))
@@ -133,7 +133,7 @@ fn write_down(hub: &Hub, stored: Vec<(String, u64)>) -> Result<()> {
 }
 
 /// Does something with a hub that is neither gone nor about to close.
-fn briefly<T>(hub: &Weak<Shared>, work: impl FnOnce(&Hub) -> Result<T>) -> Result<T> {
+pub(crate) fn briefly<T>(hub: &Weak<Shared>, work: impl FnOnce(&Hub) -> Result<T>) -> Result<T> {
     let hub = Hub::of(hub.upgrade().ok_or(HubError::Closed)?);
     if hub.shared.services.upkeep.is_stopping() { Err(HubError::Closed) } else { work(&hub) }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::hub::{Hub, Shared};
-use crate::stored::Measuring;
+use crate::stored::Rounds;
 
 /// How often what was kept long enough is looked for, and it is measured what is stored.
 const EVERY: Duration = Duration::from_hours(1);
@@ -32,7 +32,8 @@ const PRUNINGS: &[Task] = &[
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     desk: Arc<Desk>,
-    pub(crate) measuring: Measuring,
+    pub(crate) measuring: Rounds,
+    pub(crate) looking: Rounds,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -142,7 +143,7 @@ impl Desk {
         for app in note("attend to apps", first.attend()).unwrap_or_default() {
             add(&mut failed, app, Errand::all());
         }
-        note("look for apps that are lost", first.look_for_lost());
+        first.look_for_lost();
         note("look for directories that nobody knows", first.look_around());
         drop(first);
         let mut swept = Instant::now();
@@ -169,7 +170,9 @@ impl Desk {
                 }
             }
             if done.is_none_or(|done| done.elapsed() >= EVERY) {
-                note("look for apps that are lost", hub.look_for_lost());
+                if done.is_some() {
+                    hub.look_for_lost();
+                }
                 hub.measure_storage();
                 for (what, prune) in PRUNINGS {
                     note(what, prune(&hub));

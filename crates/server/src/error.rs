@@ -323,8 +323,8 @@ fn of_hub(error: &HubError) -> Parts<'_> {
 }
 
 fn of_job<'a>(code: &str, message: &'a str) -> Parts<'a> {
-    // It may be another server by now, which does not stop.
-    let code = if code == "stopping" { "interrupted" } else { code };
+    // How it ended is final: it may be another server by now, and nothing is tried again with the same key.
+    let code = if matches!(code, "stopping" | "busy" | "commit_unknown") { "interrupted" } else { code };
     of_code(code, || message.into())
 }
 

@@ -70,6 +70,8 @@ fn the_answer_to_a_change_of_an_app_is_kept_before_upkeep_got_to_it() {
     assert!(is_fresh(&adding, Some(&id)));
     adding.app(&id).unwrap().create_vod(crate::vods::NewVod::named("a.mp4")).unwrap();
     adding.keep_answer(Some(&id), Answer { status: 201, body: b"{}".to_vec() }).unwrap();
+    // What is known is known although somebody has the app alone.
+    let _alone = hub.alone(&id).unwrap();
     assert!(matches!(
         adding.recall(Some(&id)).unwrap(),
         Some(Recall::Answered(_, Answer { status: 201, .. }))

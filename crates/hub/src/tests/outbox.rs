@@ -80,23 +80,6 @@ fn what_is_sealed_has_nothing_left_to_tell() {
 }
 
 #[test]
-fn a_file_that_cannot_be_deleted_keeps_no_app_from_being_sealed() {
-    let site = Site::new();
-    let hub = quiet(&site, "a");
-    created(&hub, "news-24");
-    used(&hub, "news-24");
-    let stuck = Entry::DeleteFile { path: "recordings/full".to_owned() };
-    let app = hub.app(&id("news-24")).unwrap();
-    app.write(move |tx| outbox::push(tx, &stuck).map_err(HubError::from)).unwrap();
-    drop(app);
-    // A directory in its place.
-    fs::create_dir_all(site.path("a/apps/news-24/recordings/full/there")).unwrap();
-    hub.seal(&id("news-24")).unwrap();
-    assert_eq!((told(&hub).len(), sent(&hub)), (2, 7));
-    hub.close().unwrap();
-}
-
-#[test]
 fn what_was_done_elsewhere_is_not_told_where_a_copy_is_adopted() {
     let site = Site::new();
     let (here, there) = (quiet(&site, "a"), quiet(&site, "b"));

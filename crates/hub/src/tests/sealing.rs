@@ -48,6 +48,8 @@ fn a_deletion_says_first_how_sealings_and_configurings_ended() {
     // As where it could not be written down how they ended.
     acting.begin(&Deed::of(SEAL).target("news-24"), app.id).unwrap();
     acting.begin(&Deed::of(CONFIGURE).target("config.yaml"), app.id).unwrap();
+    // Nobody can read this, and it is deleted all the same.
+    durable::create_dir(&site.path("a/apps/news-24/config.yaml")).unwrap();
     acting.delete(&id("news-24")).unwrap();
     let told = |action: &str, outcome: Outcome| (action.to_owned(), outcome.to_string());
     assert_eq!(
