@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::future;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -77,8 +76,7 @@ async fn around(State(service): State<Service>, mut request: Request, next: Next
     request.extensions_mut().insert(address);
     let header = id.header();
     // In a place of its own: whoever holds a future moves all of it.
-    let sharer = address.sharer(&service.config().trusted_proxies);
-    let answer = without_panic(Box::pin(within_limits(&service, request, sharer, next)));
+    let answer = without_panic(Box::pin(within_limits(&service, request, address, next)));
     let (mut response, principal) = request::answering(id, answer).await;
     response.headers_mut().insert(X_REQUEST_ID, header);
     let response = taken_at_its_word(response);
@@ -113,7 +111,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Whether the caller may have an answer at all, and then how long that may take.
-async fn within_limits(service: &Service, request: Request, sharer: Option<IpAddr>, next: Next) -> Response {
+async fn within_limits(service: &Service, request: Request, address: ClientAddress, next: Next) -> Response {
     if let Some(refusal) = too_large(&request) {
         return refusal.into_response();
     }
@@ -123,6 +121,7 @@ async fn within_limits(service: &Service, request: Request, sharer: Option<IpAdd
     let (request, _held) = if request.body().is_end_stream() {
         (request, Held::default())
     } else {
+        let sharer = address.sharer(&service.config().trusted_proxies);
         match time::timeout(patience, Box::pin(service.intake().whole(request, sharer))).await {
             Ok(Ok(whole)) => whole,
             Ok(Err(refusal)) => {
