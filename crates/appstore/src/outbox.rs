@@ -117,10 +117,10 @@ pub fn remove(tx: &mut WriteTx<'_>, done: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is to be told where the database comes from, and keeps what is to be done to its own files. Says how
-/// many pieces that were.
-pub fn forget_told(tx: &mut WriteTx<'_>) -> Result<usize> {
-    Ok(tx.execute("DELETE FROM _streamhub_outbox WHERE kind IN ('audit', 'meter')", [])?)
+/// Removes what is to be told where the database comes from, and keeps what is to be done to its own files.
+pub fn forget_told(tx: &mut WriteTx<'_>) -> Result<()> {
+    tx.execute("DELETE FROM _streamhub_outbox WHERE kind IN ('audit', 'meter')", [])?;
+    Ok(())
 }
 
 /// Whether nothing is pending, not even what this program does not understand.

@@ -1,13 +1,12 @@
 //! Apps that are registered and not there: found out before somebody asks for one.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use streamhub_control::apps::{self, Tally};
 use streamhub_engine::{AppId, DataDir};
 
-use crate::error::{HubError, Result};
+use crate::error::Result;
 use crate::hub::{Hub, Shared};
 use crate::opener;
 use crate::stored::briefly;
@@ -42,18 +41,7 @@ impl Hub {
     /// Begins to look which of the apps in service are not there, as where their disk is not mounted, unless that is
     /// under way. A disk that hangs may keep it for ever, so nobody waits for it.
     pub(crate) fn look_for_lost(&self) {
-        let Some(round) = self.shared.services.upkeep.looking.begin() else { return };
-        let (hub, data) = (Arc::downgrade(&self.shared), self.data().clone());
-        let spawned = thread::Builder::new().name("streamhub-look".to_owned()).spawn(move || {
-            let _round = round;
-            match look(&hub, &data) {
-                Ok(()) | Err(HubError::Closed) => {}
-                Err(error) => tracing::warn!(%error, "lost apps could not be looked for"),
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "lost apps are looked for later");
-        }
+        self.begin_round(&self.shared.services.upkeep.looking, "streamhub-look", look);
     }
 
     /// How many apps there are, how many of them wait for a person, and how many are not there. Upkeep looks for

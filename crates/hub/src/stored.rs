@@ -53,17 +53,27 @@ impl Drop for Round {
 impl Hub {
     /// Begins to measure what the tenants store, unless that is under way.
     pub(crate) fn measure_storage(&self) {
-        let Some(round) = self.shared.services.upkeep.measuring.begin() else { return };
+        self.begin_round(&self.shared.services.upkeep.measuring, "streamhub-measure", measure);
+    }
+
+    /// Does a round over all apps on a thread of its own, which nobody waits for, unless one is under way.
+    pub(crate) fn begin_round(
+        &self,
+        rounds: &Rounds,
+        thread: &'static str,
+        work: fn(&Weak<Shared>, &DataDir) -> Result<()>,
+    ) {
+        let Some(round) = rounds.begin() else { return };
         let (hub, data) = (Arc::downgrade(&self.shared), self.data().clone());
-        let spawned = thread::Builder::new().name("streamhub-measure".to_owned()).spawn(move || {
+        let spawned = thread::Builder::new().name(thread.to_owned()).spawn(move || {
             let _round = round;
-            match measure(&hub, &data) {
+            match work(&hub, &data) {
                 Ok(()) | Err(HubError::Closed) => {}
-                Err(error) => tracing::warn!(%error, "what tenants store could not be measured"),
+                Err(error) => tracing::warn!(thread, %error, "a round over all apps could not be ended"),
             }
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "what tenants store is measured later");
+            tracing::warn!(thread, %error, "a round over all apps is begun later");
         }
     }
 }
